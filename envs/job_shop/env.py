@@ -1,0 +1,301 @@
+"""``dispatchgym/JobShop-v0``: build a schedule one operation at a time; the action is the job whose next operation comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispatchgym.envs.core import Array, Environment
+from dispatchgym.envs.graph import GraphObservation
+from dispatchgym.envs.job_shop.spec import graph_spec
+from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
+
+SCHEMES = ("semi_active", "non_delay", "giffler_thompson", "left_shift")
+NEVER = np.int32(2**31 - 1)  # start of an unused slot on a machine
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class JobShopProblem:
+    """An instance with what of it does not change during an episode."""
+
+    machine: Any  # i32[J, K]
+    duration: Any  # i32[J, K]
+    n_operations: Any  # i32[J]
+    work_before: Any  # i32[J, K + 1]  work of the job before operation k; the last entry is the whole job
+    machine_load: Any  # i32[M]
+    lower_bound: Any  # i32[]     max(longest job, largest machine load)
+    nodes: Any  # f32[N, static columns]
+    node_mask: Any  # bool[N]
+    edge_index: Any  # i32[2, E]
+    edges: Any  # f32[E, 2]
+    edge_mask: Any  # bool[E]
+    mean_duration: Any  # f32[]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class JobShopState:
+    """A partial schedule. Times are in the instance's units."""
+
+    next_operation: Any  # i32[J]     operations of job j scheduled so far
+    job_ready: Any  # i32[J]     completion of the job's last scheduled operation
+    machine_ready: Any  # i32[M]     largest completion time on the machine
+    machine_work: Any  # i32[M]     unscheduled work
+    lower_bound: Any  # i32[]     of the makespan, given the partial schedule
+    start: Any  # i32[J, K]  start time, -1 while unscheduled
+    slot_start: Any  # i32[M, Q]  scheme left_shift: operations of the machine by time, NEVER = unused; else Q = 0
+    slot_end: Any  # i32[M, Q]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Candidates:
+    """The next operation of every job. Finished jobs carry zeros and ``open`` False."""
+
+    open: Any  # bool[J]
+    machine: Any  # i32[J]
+    duration: Any  # i32[J]
+    start: Any  # i32[J]
+
+
+class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
+    """Job shop scheduling by dispatching (Pinedo, *Scheduling*, ch. 7; the MDP of L2D, arXiv 2010.12367).
+
+    ``scheme`` fixes which candidates are legal and where the chosen operation starts:
+
+    * ``semi_active``: any unfinished job; start = max(job ready, machine ready).
+    * ``non_delay``: only operations that can start at the earliest possible time.
+    * ``giffler_thompson``: only the conflict set of the machine with the earliest completion (Giffler & Thompson 1960).
+    * ``left_shift``: any unfinished job; start in the earliest idle gap of the machine that fits (L2D).
+
+    Reward: minus the increase of the makespan's lower bound, max over jobs of (ready + work left) and over machines of
+    (ready + work left); with ``left_shift`` a machine counts its load alone, since later operations may fill its gaps.
+    The sum is exactly ``offset - makespan``, with ``offset`` = max(longest job, largest load).
+    """
+
+    family = "job_shop"
+    sense = "min"
+    unit = "time"
+
+    def __init__(self, size: JobShopSize, scheme: str = "semi_active") -> None:
+        if scheme not in SCHEMES:
+            raise DispatchGymError(f"unknown scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
+        self.size = size
+        self.scheme = scheme
+        self.graph = graph_spec(size)
+        self.action_space = gymnasium.spaces.Discrete(size.jobs)
+        self.max_steps = size.jobs * size.operations
+        self.slots = size.jobs * size.visits if scheme == "left_shift" else 0
+
+    def prepare(self, instance: JobShopInstance) -> JobShopProblem:
+        jobs, machines, width, _ = self.size
+        machine = jnp.asarray(instance.machine, jnp.int32)
+        duration = jnp.asarray(instance.duration, jnp.int32)
+        lengths = jnp.asarray(instance.n_operations, jnp.int32)
+        real = jnp.arange(width) < lengths[:, None]
+        work_before = jnp.pad(jnp.cumsum(duration, axis=1), ((0, 0), (1, 0)))
+        total = work_before[:, -1]
+        machine_load = jnp.zeros(machines, jnp.int32).at[machine.ravel()].add(duration.ravel())
+        visited = jnp.zeros(machines, jnp.int32).at[machine.ravel()].add(real.ravel().astype(jnp.int32))
+
+        ones, zeros = real, jnp.zeros_like(real)
+        after = (total[:, None] - work_before[:, 1:]) * real
+        op_columns = (ones, zeros, duration, work_before[:, :-1] * real, after, machine_load[machine] * real)
+        used = visited > 0
+        none = jnp.zeros_like(machine_load)
+        machine_columns = (none, used, none, none, none, machine_load)
+        nodes = jnp.concatenate([_columns(c.ravel() for c in op_columns), _columns(machine_columns)])
+
+        op_node = jnp.arange(jobs * width, dtype=jnp.int32).reshape(jobs, width)
+        chained = real[:, 1:]
+        source = jnp.where(chained, op_node[:, :-1], 0).ravel(), jnp.where(real, op_node, 0).ravel()
+        target = jnp.where(chained, op_node[:, 1:], 0).ravel(), jnp.where(real, jobs * width + machine, 0).ravel()
+        kinds = (chained.ravel(), real.ravel())
+        edge_mask = jnp.concatenate(kinds)
+        precedence = jnp.arange(self.graph.n_edges) < chained.size
+        return JobShopProblem(
+            machine=machine,
+            duration=duration,
+            n_operations=lengths,
+            work_before=work_before,
+            machine_load=machine_load,
+            lower_bound=jnp.maximum(total.max(), machine_load.max()),
+            nodes=nodes,
+            node_mask=jnp.concatenate([real.ravel(), used]),
+            edge_index=jnp.stack([jnp.concatenate(source), jnp.concatenate(target)]),
+            edges=_columns((precedence & edge_mask, ~precedence & edge_mask)),
+            edge_mask=edge_mask,
+            mean_duration=duration.sum() / jnp.maximum(lengths.sum(), 1).astype(jnp.float32),
+        )
+
+    def reset(self, problem: JobShopProblem) -> JobShopState:
+        jobs, machines, width, _ = self.size
+        return JobShopState(
+            next_operation=jnp.zeros(jobs, jnp.int32),
+            job_ready=jnp.zeros(jobs, jnp.int32),
+            machine_ready=jnp.zeros(machines, jnp.int32),
+            machine_work=problem.machine_load,
+            lower_bound=problem.lower_bound,
+            start=jnp.full((jobs, width), -1, jnp.int32),
+            slot_start=jnp.full((machines, self.slots), NEVER, jnp.int32),
+            slot_end=jnp.full((machines, self.slots), NEVER, jnp.int32),
+        )
+
+    def advance(self, problem: JobShopProblem, state: JobShopState, action: Array) -> tuple[JobShopState, Array]:
+        job = jnp.clip(action, 0, self.size.jobs - 1)
+        k = jnp.clip(state.next_operation[job], 0, self.size.operations - 1)
+        machine, duration = problem.machine[job, k], problem.duration[job, k]
+        ready = state.job_ready[job]
+        slot_start, slot_end = state.slot_start, state.slot_end
+        if self.scheme == "left_shift":
+            start, slot = _earliest_gap(slot_start[machine], slot_end[machine], ready, duration)
+            slot_start = slot_start.at[machine].set(_insert(slot_start[machine], slot, start))
+            slot_end = slot_end.at[machine].set(_insert(slot_end[machine], slot, start + duration))
+        else:
+            start = jnp.maximum(ready, state.machine_ready[machine])
+        end = start + duration
+        job_ready = state.job_ready.at[job].set(end)
+        machine_ready = state.machine_ready.at[machine].max(end)
+        machine_work = state.machine_work.at[machine].add(-duration)
+        bound = jnp.maximum(state.lower_bound, end + problem.work_before[job, -1] - problem.work_before[job, k + 1])
+        if self.scheme != "left_shift":
+            bound = jnp.maximum(bound, machine_ready[machine] + machine_work[machine])
+        after = JobShopState(
+            next_operation=state.next_operation.at[job].add(1),
+            job_ready=job_ready,
+            machine_ready=machine_ready,
+            machine_work=machine_work,
+            lower_bound=bound,
+            start=state.start.at[job, k].set(start),
+            slot_start=slot_start,
+            slot_end=slot_end,
+        )
+        return after, (state.lower_bound - bound).astype(jnp.float32)
+
+    def candidates(self, problem: JobShopProblem, state: JobShopState) -> Candidates:
+        """The next operation of every job and where it would start."""
+        is_open = state.next_operation < problem.n_operations
+        k = jnp.minimum(state.next_operation, self.size.operations - 1)[:, None]
+        machine = jnp.take_along_axis(problem.machine, k, axis=1)[:, 0] * is_open
+        duration = jnp.take_along_axis(problem.duration, k, axis=1)[:, 0] * is_open
+        if self.scheme == "left_shift":
+            start, _ = jax.vmap(_earliest_gap)(
+                state.slot_start[machine], state.slot_end[machine], state.job_ready, duration
+            )
+        else:
+            start = jnp.maximum(state.job_ready, state.machine_ready[machine])
+        return Candidates(is_open, machine, duration, start * is_open)
+
+    def action_mask(self, problem: JobShopProblem, state: JobShopState) -> Array:
+        return self._mask(self.candidates(problem, state))
+
+    def _mask(self, c: Candidates) -> Array:
+        if self.scheme == "non_delay":
+            legal = c.open & (c.start == jnp.where(c.open, c.start, NEVER).min())
+        elif self.scheme == "giffler_thompson":
+            completion = jnp.where(c.open, c.start + c.duration, NEVER)
+            first = jnp.argmin(completion)
+            rivals = (c.machine == c.machine[first]) & (c.start < completion[first])
+            legal = c.open & (rivals | (jnp.arange(self.size.jobs) == first))
+        else:
+            legal = c.open
+        return legal | ~c.open.any()
+
+    def terminated(self, problem: JobShopProblem, state: JobShopState) -> Array:
+        return (state.next_operation >= problem.n_operations).all()
+
+    def objective(self, problem: JobShopProblem, state: JobShopState) -> Array:
+        return state.machine_ready.max()
+
+    def offset(self, problem: JobShopProblem) -> Array:
+        return problem.lower_bound
+
+    def observe(self, problem: JobShopProblem, state: JobShopState) -> GraphObservation:
+        c = self.candidates(problem, state)
+        makespan = state.machine_ready.max()
+        scheduled_jobs = state.next_operation.sum()
+        global_columns = (
+            problem.mean_duration,
+            makespan,
+            state.lower_bound,
+            scheduled_jobs / jnp.maximum(problem.n_operations.sum(), 1),
+            jnp.where(c.open.any(), jnp.where(c.open, c.start, NEVER).min(), makespan),
+        )
+        operation_node = jnp.arange(self.size.jobs) * self.size.operations + jnp.minimum(
+            state.next_operation, self.size.operations - 1
+        )
+        machine_node = self.size.jobs * self.size.operations + c.machine
+        return GraphObservation(
+            nodes=self._nodes(problem, state),
+            node_mask=problem.node_mask,
+            edge_index=problem.edge_index,
+            edges=problem.edges,
+            edge_mask=problem.edge_mask,
+            globals=_columns(jnp.asarray(x, jnp.float32) for x in global_columns),
+            action_mask=self._mask(c),
+            action_nodes=jnp.stack([operation_node, machine_node], axis=1) * c.open[:, None],
+            action_features=self._action_features(problem, state, c),
+        )
+
+    def _nodes(self, problem: JobShopProblem, state: JobShopState) -> Array:
+        scheduled = state.start >= 0
+        begun = jnp.take_along_axis(problem.work_before, state.next_operation[:, None], axis=1)
+        expected = state.job_ready[:, None] + problem.work_before[:, :-1] - begun
+        real = problem.node_mask[: scheduled.size]
+        operations = (scheduled, jnp.where(scheduled, state.start, expected), problem.duration * ~scheduled)
+        idle = jnp.zeros(self.size.machines)
+        machines = (idle, state.machine_ready, state.machine_work)
+        dynamic = jnp.concatenate([_columns(c.ravel() * real for c in operations), _columns(machines)])
+        return jnp.concatenate([problem.nodes, dynamic], axis=1)
+
+    def _action_features(self, problem: JobShopProblem, state: JobShopState, c: Candidates) -> Array:
+        last = self.size.operations - 1
+        follows = state.next_operation + 1 < problem.n_operations
+        k = jnp.minimum(state.next_operation + 1, last)[:, None]
+        next_machine = jnp.take_along_axis(problem.machine, k, axis=1)[:, 0]
+        next_duration = jnp.take_along_axis(problem.duration, k, axis=1)[:, 0]
+        before = jnp.take_along_axis(problem.work_before, state.next_operation[:, None], axis=1)[:, 0]
+        total = problem.work_before[:, -1]
+        same = (c.machine[:, None] == c.machine) & c.open
+        completion = c.start + c.duration
+        features = (
+            c.duration,
+            state.job_ready,
+            state.machine_ready[c.machine],
+            c.start,
+            total - before,
+            before + c.duration,
+            problem.n_operations - state.next_operation,
+            state.machine_work[c.machine],
+            same.sum(axis=1),
+            jnp.where(same, completion, NEVER).min(axis=1),
+            next_duration * follows,
+            state.machine_ready[next_machine] * follows,
+            state.machine_work[next_machine] * follows,
+        )
+        return _columns(features) * c.open[:, None]
+
+
+def _columns(columns: Any) -> Array:
+    return jnp.stack([jnp.asarray(c).astype(jnp.float32) for c in columns], axis=-1)
+
+
+def _earliest_gap(starts: Array, ends: Array, ready: Array, duration: Array) -> tuple[Array, Array]:
+    """(start, slot) of the first gap on a machine, slots i32[Q] by time, that fits ``duration`` from ``ready`` on."""
+    previous = jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
+    begin = jnp.maximum(previous, ready)
+    slot = jnp.argmax((previous < NEVER) & (begin <= starts - duration))
+    return begin[slot], slot
+
+
+def _insert(row: Array, slot: Array, value: Array) -> Array:
+    index = jnp.arange(row.shape[0])
+    shifted = jnp.concatenate([row[:1], row[:-1]])
+    return jnp.where(index < slot, row, jnp.where(index == slot, value, shifted))
