@@ -20,8 +20,17 @@ class Column:
 
     name: str
     doc: str
-    unit: str = "1"  # "1" plain number, "indicator" 0/1, else a unit that GraphSpec.scales may relate to a global column
+    unit: str = "1"  # "1" plain number, "indicator" 0/1, else a unit that GraphSpec.scales relates to global columns
     dynamic: bool = False  # changes during an episode
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a size-agnostic network reads columns of a unit: (x - origin) / magnitude, both columns of the globals."""
+
+    unit: str
+    magnitude: str  # global column that holds a typical size of the unit, > 0
+    origin: str | None = None  # global column that holds "now" where only differences mean anything
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class GraphSpec:
     edge_columns: tuple[Column, ...]
     global_columns: tuple[Column, ...]
     action_columns: tuple[Column, ...]
-    scales: tuple[tuple[str, str], ...] = ()  # (unit, global column that holds a typical magnitude of it)
+    scales: tuple[Scale, ...] = ()
 
     def index(self, part: str, name: str) -> int:
         """Position of column ``name`` in ``part`` ("node", "edge", "global" or "action")."""
@@ -61,7 +70,7 @@ class GraphSpec:
         """Everything a network's weights depend on: columns and scales, but no sizes."""
         parts = ("node", "edge", "global", "action")
         described = {part: [[c.name, c.unit, c.dynamic] for c in self.columns(part)] for part in parts}
-        return described | {"scales": [list(s) for s in self.scales], "nodes_per_action": self.nodes_per_action}
+        return described | {"scales": [[s.unit, s.magnitude, s.origin] for s in self.scales], "nodes_per_action": self.nodes_per_action}
 
     def schema_hash(self) -> str:
         """sha256 of the schema: a checkpoint made for another one is refused."""

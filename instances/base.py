@@ -59,7 +59,9 @@ class Instance(Protocol):
 class Generator(Protocol):
     """A distribution over instances of one static size, sampled on the device."""
 
-    size: Any
+    @property
+    def size(self) -> Any:
+        """The static size of every sample."""
 
     def __call__(self, key: jax.Array) -> Any:
         """One instance; traced by jit and vmap."""

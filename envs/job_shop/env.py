@@ -277,7 +277,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             same.sum(axis=1),
             jnp.where(same, completion, NEVER).min(axis=1),
             next_duration * follows,
-            state.machine_ready[next_machine] * follows,
+            jnp.where(follows, state.machine_ready[next_machine], completion),
             state.machine_work[next_machine] * follows,
         )
         return _columns(features) * c.open[:, None]

@@ -1,0 +1,45 @@
+"""The job shop's instances: the pytree, its files, training distributions and published suites."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dispatchgym.instances.base import InstanceError
+from dispatchgym.instances.job_shop.formats import load
+from dispatchgym.instances.job_shop.generators import GENERATORS, generator
+from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
+from dispatchgym.instances.job_shop.suites import FAMILY, INSTANCE_NAMES, SUITES, named
+
+__all__ = [
+    "FAMILY",
+    "GENERATORS",
+    "SUITES",
+    "JobShopInstance",
+    "JobShopSize",
+    "coerce",
+    "generator",
+    "load",
+    "named",
+]
+
+
+def coerce(value: JobShopInstance | str | os.PathLike[str]) -> JobShopInstance:
+    """An instance from an instance, the name of a published one ("ft06") or a path.
+
+    A string is a path if it holds a separator or a dot, or if such a file exists; published names come first. Raises
+    UnknownNameError for another name, InstanceError for a bad file or another kind of value.
+    """
+    if isinstance(value, JobShopInstance):
+        return value
+    if isinstance(value, os.PathLike):
+        return load(value)
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise InstanceError(f"a {kind} is no job shop; give a JobShopInstance, a name such as 'ft06' or a path")
+    if "/" in value or os.sep in value or "." in value:
+        return load(Path(value).expanduser())
+    if value not in INSTANCE_NAMES and os.path.isfile(value):
+        return load(value)
+    instance: JobShopInstance = named(value).instance
+    return instance

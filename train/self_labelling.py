@@ -1,0 +1,228 @@
+"""Self-labelling: sample k solutions of an instance, imitate the best one (SLIM, Corsini et al., NeurIPS 2024).
+
+No reward, no critic: cross-entropy on the decisions of the best sampled solution. A dispatching rule may put its own solution
+among the samples (``teacher``): while the network is worse than the rule it learns from the rule, afterwards from itself, so that
+no separate warm start is needed. The instance is encoded once; candidates are scored by a small head at each step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from torch import Tensor
+
+from dispatchgym.agents import checkpoint
+from dispatchgym.agents.lanes import Played, Step, encode, play, stepper, to_torch
+from dispatchgym.envs.core import Environment, rollout
+from dispatchgym.envs.registry import door, lookup, make
+from dispatchgym.gnn.network import Architecture, GraphScorer
+from dispatchgym.train.run import Run
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines a run, besides versions and the machine."""
+
+    env: str = "dispatchgym/JobShop-v0"
+    options: dict[str, Any] = field(default_factory=dict)  # of the environment
+    generators: tuple[str, ...] = ("taillard-10x10", "taillard-15x10", "taillard-20x10", "taillard-15x15")
+    weights: tuple[float, ...] = (3.0, 3.0, 2.0, 2.0)  # how often each generator is drawn
+    iterations: int = 4000
+    batch: int = 16  # instances an iteration
+    samples: int = 24  # solutions of each
+    minibatches: int = 4  # optimiser steps an iteration, over disjoint decisions
+    teacher: str | None = "fdd_mwkr"  # rule whose solution joins the samples
+    learning_rate: float = 1e-3
+    final_share: float = 0.02  # of the learning rate at the end (cosine)
+    warm_up: int = 50  # iterations of linear growth of the learning rate
+    clip: float = 1.0  # largest norm of the gradient
+    seed: int = 0
+    width: int = 64
+    layers: int = 3
+    hidden: int = 64
+    heads: int = 4
+    validation: tuple[str, ...] = ("taillard-15x15", "taillard-30x10")
+    validation_count: int = 32
+    evaluate_every: int = 100
+    save_every: int = 25
+    initial: str | None = None  # folder of a checkpoint to start from
+    threads: int = 1
+
+
+VALIDATION_SEED = 2**30  # training keys fold in iterations, which stay below
+
+
+class Trainer:
+    """One run. :meth:`iterate` is the algorithm; the rest is bookkeeping."""
+
+    def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
+        torch.set_num_threads(config.threads)
+        self.config = config
+        self.entry = lookup(config.env)
+        self.envs = {name: make(config.env, generator=name, **config.options) for name in self._generators()}
+        spec = next(iter(self.envs.values())).graph
+        torch.manual_seed(config.seed)
+        self.network = GraphScorer(spec, Architecture(config.width, config.layers, config.hidden, config.heads))
+        if config.initial is not None:
+            env = next(iter(self.envs.values()))
+            self.network = checkpoint.load(Path(config.initial), config.env, env)[0].train()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.random = torch.Generator().manual_seed(config.seed)
+        self.key = jax.random.key(config.seed)
+        self.step = 0
+        self.best = float("inf")
+        self.spent = 0.0
+        self.run = Run(folder, config, resume)
+        if resume:
+            self.step, extra = self.run.load_state(self.optimizer, self.network)
+            self.random.set_state(extra["random"])
+            self.best, self.spent = float(extra["best"]), float(extra["spent"])
+        self.run.open(self.step)
+
+    def _generators(self) -> list[str]:
+        return list(dict.fromkeys((*self.config.generators, *self.config.validation)))
+
+    def train(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
+        """Run to the configured number of iterations; interruptible, and resumable from the last save."""
+        c = self.config
+        try:
+            while self.step < c.iterations:
+                began = time.perf_counter()
+                scalars = self.iterate()
+                self.step += 1
+                if self.step % c.evaluate_every == 0 or self.step == c.iterations:
+                    scalars |= self.evaluate()
+                self.spent += time.perf_counter() - began
+                scalars["time/seconds"] = self.spent
+                if "eval/ratio" in scalars and scalars["eval/ratio"] < self.best:
+                    self.best = scalars["eval/ratio"]
+                    self.export(self.run.folder)
+                self.run.log(self.step, scalars)
+                if self.step % c.save_every == 0 or self.step == c.iterations:
+                    self.save()
+                if progress is not None:
+                    progress(self.step, scalars)
+        finally:
+            self.run.close()
+
+    def iterate(self) -> dict[str, float]:
+        """Sample, choose the best, imitate it."""
+        c = self.config
+        rng = np.random.default_rng([c.seed, self.step])
+        weights = np.asarray(c.weights, float)
+        name = c.generators[int(rng.choice(len(c.generators), p=weights / weights.sum()))]
+        env = self.envs[name]
+        problems = self.problems(name, jax.random.fold_in(self.key, self.step), c.batch)
+        played = play(env, problems, self.network, c.samples, self.random)
+        actions, objective = self.best_actions(env, problems, played)
+        loss = self.imitate(env, problems, actions)
+        scale = np.asarray(jax.vmap(env.offset)(problems), float)
+        return {
+            "train/loss": loss,
+            "train/best_ratio": float((objective / scale).mean()),
+            "train/mean_ratio": float((played.objective / scale[:, None]).mean()),
+        }
+
+    def problems(self, generator: str, key: jax.Array, count: int) -> Any:
+        """``count`` prepared problems of a generator."""
+        env = self.envs[generator]
+        source = self.entry.source(generator=generator)
+        instances = jax.jit(jax.vmap(source.generator))(jax.random.split(key, count))
+        return stepper(env).prepare(instances)
+
+    def best_actions(self, env: Environment, problems: Any, played: Played) -> tuple[np.ndarray, np.ndarray]:
+        """(i32[T, B], i64[B]): the best lane of each instance, or the teacher's solution where that is better."""
+        sign = 1 if env.sense == "min" else -1
+        winner = (sign * played.objective).argmin(1)
+        index = np.arange(len(winner))
+        actions = played.actions[:, index, winner]
+        objective = played.objective[index, winner]
+        if self.config.teacher is not None:
+            taught, value = self._teach(env, problems)
+            better = sign * value < sign * objective
+            actions = np.where(better, taught[: len(actions)], actions)
+            objective = np.where(better, value, objective)
+        return actions, objective
+
+    def _teach(self, env: Environment, problems: Any) -> tuple[np.ndarray, np.ndarray]:
+        rule = door("agents.rules", self.entry.family).RULES[self.config.teacher]
+        if not hasattr(self, "_teachers"):
+            self._teachers: dict[Environment, Any] = {}
+        if env not in self._teachers:
+            own = self.entry.load()(env.size, **(self.config.options | dict(rule.options)))
+            policy = rule.make(own.graph)
+            self._teachers[env] = jax.jit(lambda p: rollout(own, policy, p, jax.random.key(0))[1::3])
+        actions, objective = self._teachers[env](problems)
+        return np.asarray(actions), np.asarray(objective).astype(np.int64)
+
+    def imitate(self, env: Environment, problems: Any, actions: np.ndarray) -> float:
+        """Cross-entropy steps over the decisions of one solution per instance, i32[T, B]; the mean loss."""
+        c = self.config
+        seen = stepper(env).replay(problems, jax.device_put(np.ascontiguousarray(actions.T)))
+        *parts, live = (to_torch(x) for x in seen)
+        label = torch.from_numpy(np.ascontiguousarray(actions.T)).long()
+        order = torch.randperm(label.shape[1], generator=self.random)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        losses = []
+        for chosen in order.chunk(c.minibatches):
+            step = Step(*(part[:, chosen] for part in parts))
+            logits, _ = self.network(encode(self.network, env, problems), step)
+            loss = _cross_entropy(logits, label[:, chosen], live[:, chosen])
+            self.optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), c.clip)
+            self.optimizer.step()
+            losses.append(float(loss.detach()))
+        return sum(losses) / len(losses)
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine down to ``final_share``."""
+        c = self.config
+        if self.step < c.warm_up:
+            return c.learning_rate * (self.step + 1) / c.warm_up
+        angle = np.pi * (self.step - c.warm_up) / max(c.iterations - c.warm_up, 1)
+        return float(c.learning_rate * (c.final_share + (1 - c.final_share) * 0.5 * (1 + np.cos(angle))))
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean objective / offset on fixed instances that training never draws: greedy, and best of ``samples``."""
+        scalars: dict[str, float] = {}
+        ratios = []
+        for index, name in enumerate(self.config.validation):
+            env = self.envs[name]
+            problems = self.problems(name, jax.random.fold_in(self.key, VALIDATION_SEED + index), self.config.validation_count)
+            scale = np.asarray(jax.vmap(env.offset)(problems), float)
+            greedy = float((play(env, problems, self.network).objective[:, 0] / scale).mean())
+            scalars[f"eval/{name}"] = greedy
+            ratios.append(greedy)
+        scalars["eval/ratio"] = float(np.mean(ratios))
+        return scalars
+
+    def save(self) -> None:
+        """What :class:`Run` needs to continue exactly."""
+        extra = {
+            "random": self.random.get_state(),
+            "best": torch.tensor(self.best, dtype=torch.float64),
+            "spent": torch.tensor(self.spent, dtype=torch.float64),
+        }
+        self.run.save_state(self.step, self.optimizer, self.network, extra)
+
+    def export(self, folder: Path) -> None:
+        """The policy as a checkpoint that eval reads."""
+        spec = next(iter(self.envs.values())).graph
+        details = {"algorithm": "self_labelling", "iterations": self.step, "seed": self.config.seed, "train_seconds": round(self.spent)}
+        card = checkpoint.Card(self.config.env, spec.schema_hash(), self.network.architecture, self.config.options, details)
+        checkpoint.save(folder, self.network, card)
+
+
+def _cross_entropy(logits: Tensor, label: Tensor, live: Tensor) -> Tensor:
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), label.flatten(), reduction="none")
+    weight = live.flatten().to(loss.dtype)
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
