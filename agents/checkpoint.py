@@ -20,6 +20,7 @@ from dispatchgym.envs.core import Environment
 from dispatchgym.envs.graph import GraphSpec
 from dispatchgym.gnn.network import Architecture, GraphScorer
 from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.instances.files import write_text
 
 WEIGHTS, CARD, FORMAT = "policy.safetensors", "card.json", 1
 ARCHITECTURE = "graph-scorer"
@@ -122,11 +123,4 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Save, then rename over the old file."""
     temporary = path.with_suffix(path.suffix + ".tmp")
     save_file({name: t.detach().contiguous().clone() for name, t in tensors.items()}, temporary)
-    os.replace(temporary, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write, then rename over the old file."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

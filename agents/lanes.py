@@ -112,3 +112,14 @@ def play(
         over = np.asarray(ended)
     objective = np.asarray(jitted.objective(problems, state)).astype(np.int64)
     return Played(np.stack(chosen), lengths, objective)
+
+
+@torch.no_grad()
+def warm_up(env: Environment, problems: Any, network: GraphScorer, lanes: int) -> None:
+    """Compile what :func:`play` runs for these shapes, so that a timing of it holds no compilation."""
+    jitted = stepper(env)
+    state = jitted.reset(problems, lanes)
+    step = Step(*map(to_torch, jitted.first(problems, state)))
+    logits, _ = network(encode(network, env, problems), step)
+    state, *_ = jitted.step(problems, state, jax.device_put(logits.argmax(-1).to(torch.int32).numpy()))
+    jax.block_until_ready(jitted.objective(problems, state))

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from dispatchgym.envs.graph import GraphObservation, GraphSpec
+from dispatchgym.instances.base import DispatchGymError
 
 Array = jax.Array
 I = TypeVar("I")  # noqa: E741 - Instance
@@ -48,6 +49,7 @@ class Environment(ABC, Generic[I, P, S]):
     graph: GraphSpec
     action_space: gymnasium.Space
     max_steps: int  # a proven bound on the number of legal actions in an episode
+    render_modes: ClassVar[tuple[str, ...]] = ()  # what ``render`` can draw, of Gymnasium's "rgb_array" and "ansi"
 
     @abstractmethod
     def prepare(self, instance: I) -> P:
@@ -84,6 +86,18 @@ class Environment(ABC, Generic[I, P, S]):
     def metrics(self, problem: P, state: S) -> dict[str, Array]:
         """Further scalars worth reporting at the end of an episode."""
         return {}
+
+    def render(self, problem: P, state: S, mode: str) -> Any:
+        """A picture of one state, on the host: u8[H, W, 3] for "rgb_array", text for "ansi"."""
+        modes = ", ".join(self.render_modes) or "none"
+        raise DispatchGymError(f"{self.family} cannot be rendered as {mode!r}; it offers {modes}")
+
+    def perturb_future(self, problem: P, state: S, key: Array) -> P | None:
+        """The same problem with another future of its exogenous data, or None where the agent sees all of it at once.
+
+        What ``state`` may already know stays; the tests demand that observation and mask stay too.
+        """
+        return None
 
     def is_legal(self, problem: P, state: S, action: Array) -> Array:
         """bool[]: inside the action space and the mask."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dispatchgym.envs.core import Environment
-from dispatchgym.envs.source import Source, resolve
+import gymnasium
+
 from dispatchgym.instances.base import UnknownNameError
+
+if TYPE_CHECKING:  # registering must not import jax
+    from dispatchgym.envs.core import Environment
+    from dispatchgym.envs.source import Source
 
 
 @dataclass(frozen=True)
@@ -21,15 +27,35 @@ class Entry:
     family: str  # name of its module in instances, agents.rules, agents.solvers and eval.validators
     generator: str  # where instances come from if the user says nothing
     doc: str
+    instances: str = ""  # module that offers coerce, generator and SUITES; default: dispatchgym.instances.<family>
 
     def load(self) -> type[Environment]:
         """The class of the functional core."""
         module, _, name = self.environment.partition(":")
-        return getattr(importlib.import_module(module), name)
+        loaded: type[Environment] = getattr(importlib.import_module(module), name)
+        return loaded
 
-    def source(self, instance: Any = None, suite: str | None = None, generator: Any = None) -> Source:
-        """Where instances come from (at most one argument), else from the default generator."""
-        return resolve(door("instances", self.family), self.generator, instance, suite, generator)
+    def source(self, instance: Any = None, suite: str | None = None, generator: Any = None, size: Any = None) -> Source:
+        """Where instances come from: one of the first three, or the default generator; padded to ``size``."""
+        from dispatchgym.envs.source import resolve
+
+        module = importlib.import_module(self.instances) if self.instances else door("instances", self.family)
+        source = resolve(module, self.generator, instance, suite, generator)
+        return source if size is None else source.sized(size)
+
+    def build(self, size: Any, **options: Any) -> Environment:
+        """The functional core; equal arguments give the same object, so that all its faces share their compilations.
+
+        Raises UnknownNameError for an option that the family does not have.
+        """
+        known = list(inspect.signature(self.load()).parameters)[1:]
+        for name in options:
+            if name not in known:
+                raise UnknownNameError("option", name, known)
+        try:
+            return _build(self.load(), size, tuple(sorted(options.items())))
+        except TypeError:  # an option that cannot be hashed
+            return self.load()(size, **options)
 
 
 REGISTRY: dict[str, Entry] = {}
@@ -37,8 +63,6 @@ REGISTRY: dict[str, Entry] = {}
 
 def register(entry: Entry) -> None:
     """Add an environment; with Gymnasium too, so that ``gym.make`` and ``gym.make_vec`` find it."""
-    import gymnasium
-
     REGISTRY[entry.id] = entry
     gymnasium.register(
         entry.id,
@@ -61,16 +85,25 @@ def door(room: str, family: str) -> ModuleType:
 
 
 def make(
-    env_id: str, *, instance: Any = None, suite: str | None = None, generator: Any = None, size: Any = None, **options: Any
+    env_id: str,
+    *,
+    instance: Any = None,
+    suite: str | None = None,
+    generator: Any = None,
+    size: Any = None,
+    **options: Any,
 ) -> Environment:
     """The functional core of a registered id, sized for its instances.
 
     ``size`` overrides the size that ``instance``, ``suite`` or ``generator`` need; ``options`` are the family's own.
     """
     entry = lookup(env_id)
-    if size is None:
-        size = entry.source(instance, suite, generator).size
-    return entry.load()(size, **options)
+    return entry.build(entry.source(instance, suite, generator, size).size, **options)
+
+
+@lru_cache(maxsize=64)
+def _build(cls: type[Environment], size: Any, options: tuple[tuple[str, Any], ...]) -> Environment:
+    return cls(size, **dict(options))
 
 
 for _entry in (

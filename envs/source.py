@@ -1,12 +1,14 @@
-"""Where an environment's instances come from: one instance, a suite, or a generator. The same arguments for every family."""
+"""Where an environment's instances come from: a list, a suite, or a generator; the same for every family."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError, common_size, stack
@@ -14,7 +16,10 @@ from dispatchgym.instances.base import DispatchGymError, UnknownNameError, commo
 
 @dataclass(frozen=True)
 class Source:
-    """Instances of one static size: a fixed list, or a generator."""
+    """Instances of one static size: a fixed list, or a generator.
+
+    A *ticket* is the integer that fixes an instance: its position in the list, or the generator's seed.
+    """
 
     size: Any
     instances: tuple[Any, ...] = ()  # unpadded; empty if a generator draws them
@@ -26,18 +31,52 @@ class Source:
         """An instance object, the name of a known one, or the path of a file, padded to ``size``."""
         return self.family.coerce(value).pad(self.size)
 
+    def ticket(self, rng: np.random.Generator) -> int:
+        """A ticket, uniformly; a pure function of the state of ``rng``."""
+        return int(rng.integers(len(self.instances) if self.generator is None else 2**31))
+
+    def tickets(self, count: int, rng: np.random.Generator) -> list[int]:
+        """``count`` tickets for a pool: the list in order, repeated as needed, or fresh ones of the generator."""
+        if self.generator is None:
+            return [i % len(self.instances) for i in range(count)]
+        return [self.ticket(rng) for _ in range(count)]
+
+    def name(self, ticket: int) -> str:
+        """Name of a listed instance, or ``seed-<ticket>``: ``generator(jax.random.key(ticket))`` makes it again."""
+        return self.names[ticket] if self.generator is None else f"seed-{ticket}"
+
+    def instance(self, ticket: int) -> Any:
+        """The instance of a ticket on the host, padded to ``size``."""
+        if self.generator is None:
+            return self.instances[ticket].pad(self.size)
+        made = jax.tree.map(np.asarray, _generate(self.generator, jnp.uint32(ticket)))
+        return made if self.generator.size == self.size else made.pad(self.size)
+
+    def batch(self, tickets: Sequence[int]) -> Any:
+        """Their instances stacked on the leading axis, all of ``size``."""
+        if self.generator is None or self.generator.size != self.size:
+            return stack([self.instance(ticket) for ticket in tickets], self.size)
+        return _generate_many(self.generator, np.asarray(tickets, np.uint32))
+
     def draw(self, rng: np.random.Generator) -> Any:
         """One instance, uniformly from the list or freshly generated; a pure function of the state of ``rng``."""
-        if self.generator is None:
-            return self.instances[int(rng.integers(len(self.instances)))].pad(self.size)
-        return jax.tree.map(np.asarray, _generate(self.generator, jax.random.key(int(rng.integers(2**31)))))
+        return self.instance(self.ticket(rng))
 
     def pool(self, count: int, rng: np.random.Generator) -> Any:
         """``count`` instances stacked on the leading axis: the list in order, repeated as needed, or fresh ones."""
-        if self.generator is None:
-            return stack([self.instances[i % len(self.instances)] for i in range(count)], self.size)
-        keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), count)
-        return _generate_many(self.generator, keys)
+        return self.batch(self.tickets(count, rng))
+
+    def sized(self, size: Any) -> Source:
+        """The same instances padded to ``size`` (a tuple of ints). Raises DispatchGymError if one does not fit."""
+        try:
+            size = type(self.size)(*size)
+        except TypeError:
+            raise DispatchGymError(
+                f"size {size!r} is not a {type(self.size).__name__}; give one like {self.size}"
+            ) from None
+        if any(have > room for have, room in zip(self.size, size, strict=True)):
+            raise DispatchGymError(f"instances of {self.size} do not fit size {tuple(size)}; give a larger one")
+        return replace(self, size=size)
 
 
 def resolve(family: ModuleType, default: str, instance: Any, suite: str | None, generator: Any) -> Source:
@@ -60,5 +99,7 @@ def resolve(family: ModuleType, default: str, instance: Any, suite: str | None, 
     return Source(chosen.size, generator=chosen, family=family)
 
 
-_generate = jax.jit(lambda generator, key: generator(key), static_argnums=0)
-_generate_many = jax.jit(lambda generator, keys: jax.vmap(generator)(keys), static_argnums=0)
+_generate = jax.jit(lambda generator, seed: generator(jax.random.key(seed)), static_argnums=0)
+_generate_many = jax.jit(
+    lambda generator, seeds: jax.vmap(lambda s: generator(jax.random.key(s)))(seeds), static_argnums=0
+)

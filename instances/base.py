@@ -8,12 +8,15 @@ larger arrays). A *generator* offers ``size`` and is called with a JAX key; it i
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-import jax
 import numpy as np
+
+if TYPE_CHECKING:  # the command line reads the registry and these errors without paying for jax
+    import jax
 
 
 class DispatchGymError(Exception):
@@ -120,11 +123,29 @@ def common_size(instances: Sequence[Any]) -> Any:
 
 def stack(instances: Sequence[Sized], size: Any = None) -> Sized:
     """Pad to one size (default: the common one) and stack along a new leading axis."""
+    import jax
+
     size = common_size(instances) if size is None else size
     padded = [instance.pad(size) for instance in instances]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+    stacked: Sized = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+    return stacked
 
 
 def unstack(batch: Any, index: int) -> Any:
     """Row ``index`` of a stacked pytree, on the host."""
+    import jax
+
     return jax.tree.map(lambda leaf: np.asarray(leaf[index]), batch)
+
+
+def fingerprint(instance: Any) -> str:
+    """sha256 over the instance's arrays, unpadded as given: field names, shapes, and values as little-endian int64.
+
+    Float fields are hashed as their float64 bits. Equal problems in arrays of equal shape have equal fingerprints.
+    """
+    digest = hashlib.sha256(type(instance).__name__.encode())
+    for field in fields(instance):
+        values = np.asarray(getattr(instance, field.name))
+        exact = values.astype("<f8" if values.dtype.kind == "f" else "<i8")
+        digest.update(f"{field.name}{exact.shape}".encode() + exact.tobytes())
+    return digest.hexdigest()

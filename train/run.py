@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from dispatchgym.agents.checkpoint import CheckpointError, read_tensors, write_tensors, write_text
+from dispatchgym.agents.checkpoint import CheckpointError, read_tensors, write_tensors
+from dispatchgym.instances.files import write_text
 
 STATE = "state.safetensors"
 PACKAGES = ("dispatchgym", "jax", "torch", "torch-geometric", "gymnasium", "stable-baselines3", "sb3-contrib", "numpy")

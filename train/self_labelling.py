@@ -89,6 +89,11 @@ class Trainer:
     def _generators(self) -> list[str]:
         return list(dict.fromkeys((*self.config.generators, *self.config.validation)))
 
+    @property
+    def total(self) -> int:
+        """Steps that :meth:`train` counts up to."""
+        return self.config.iterations
+
     def train(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Run to the configured number of iterations; interruptible, and resumable from the last save."""
         c = self.config

@@ -53,7 +53,8 @@ def append(shop: Shop, actions: Iterable[int]) -> list[int]:
         start[v] = max(job_ready[j], machine_ready[shop.machine[v]])
         job_ready[j] = machine_ready[shop.machine[v]] = start[v] + shop.duration[v]
     if NONE in start:
-        raise InstanceError(f"the action list leaves {start.count(NONE)} operations unscheduled; give each job once per operation")
+        missing = start.count(NONE)
+        raise InstanceError(f"the action list leaves {missing} operations out; give each job once per operation")
     return start
 
 
@@ -124,13 +125,13 @@ class Selection:
         return tail
 
     def solution(self, started: float) -> Solution:
-        """The solution of a complete selection; ``started`` is the ``time.perf_counter()`` of the solver's beginning."""
+        """The solution of a complete selection; ``started`` is the ``time.perf_counter()`` at the solver's start."""
         order, _ = self.heads()
         return from_actions(self.shop, [self.shop.job[v] for v in order], started)
 
 
 def from_actions(shop: Shop, actions: list[int], started: float, bound: int | None = None) -> Solution:
-    """A solution with its makespan recomputed; optimal if it meets ``bound`` (default: longest job and largest load)."""
+    """A solution with its makespan recomputed; optimal if it meets ``bound`` (at least longest job, largest load)."""
     value = makespan(shop, append(shop, actions))
     bound = shop.lower_bound if bound is None else max(bound, shop.lower_bound)
     status = "optimal" if value == bound else "feasible"

@@ -1,5 +1,5 @@
-"""INSA, the insertion algorithm of Nowicki and Smutnicki (1996), A fast taboo search algorithm for the job shop problem,
-Management Science 42(6), doi:10.1287/mnsc.42.6.797."""
+"""INSA, the insertion algorithm of Nowicki and Smutnicki (1996), A fast taboo search algorithm for the job shop
+problem, Management Science 42(6), doi:10.1287/mnsc.42.6.797."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def insa(instance: JobShopInstance, **_: Any) -> Solution:
     for v in range(shop.n):
         work[shop.job[v]] += shop.duration[v]
     longest = work.index(max(work))
-    # Within the longest job the order of insertion is its own: it may visit a machine twice.
-    rank = sorted(range(shop.n), key=lambda v: (shop.job[v] != longest, -shop.duration[v] * (shop.job[v] != longest), v))
-    for v in rank:
+    # The longest job goes in the order of its operations, which matters if it visits a machine twice.
+    lead = [v for v in range(shop.n) if shop.job[v] == longest]
+    rest = [v for v in range(shop.n) if shop.job[v] != longest]
+    for v in lead + sorted(rest, key=lambda v: -shop.duration[v]):
         row = orders[shop.machine[v]]
         row.insert(_best_place(selection, row, v), v)
         selection.set_order(row)

@@ -1,8 +1,9 @@
 """One machine with release times, delivery times and delayed precedence: the subproblem of the shifting bottleneck.
 
-Minimise max(C_j + q_j) where j starts at r_j or later, and start_j >= start_i + lag_ij for every lag. Carlier (1982), The
-one-machine sequencing problem, EJOR 11, doi:10.1016/S0377-2217(82)80007-6; lags as in Dauzere-Peres and Lasserre (1993), A
-modified shifting bottleneck procedure, IJPR 31(4), which keep the sequence compatible with the rest of the shop.
+Minimise max(C_j + q_j) where j starts at r_j or later, and start_j >= start_i + lag_ij for every lag. Carlier (1982),
+The one-machine sequencing problem, EJOR 11, doi:10.1016/S0377-2217(82)80007-6. The lags, as in Dauzere-Peres and
+Lasserre (1993), A modified shifting bottleneck procedure, IJPR 31(4), keep the sequence compatible with the other
+machines.
 """
 
 from __future__ import annotations
@@ -26,16 +27,14 @@ class Sequence1:
 def carlier(r: Sequence[int], p: Sequence[int], q: Sequence[int], lags: Lags, nodes: int = 200) -> Sequence1:
     """The best sequence found in a tree of at most ``nodes`` nodes, compatible with every lag.
 
-    Without lags this is Carlier's exact method. A lag that delays a critical block leaves the branching without its proof:
-    the sequence is then a heuristic one, ``proven`` only if it meets the preemptive bound at the root.
+    Without lags this is Carlier's exact method. A lag that delays a critical block leaves the branching without its
+    proof: the sequence is then a heuristic one, ``proven`` only if it meets the preemptive bound at the root.
     """
-    n = len(p)
     topological = _topological(lags)
-    best_value, best_order = _schrage(r, p, q, lags)[0], list(range(n))
-    best_value += 1  # so that the root records its own sequence
-    complete, root_bound = True, 0
-    stack = [(0, list(r), list(q))]
-    visited = 0
+    best_value, best_order, _ = _schrage(r, p, q, lags)
+    root_bound = _preemptive(r, p, q)
+    complete, visited = True, 0
+    stack = [(root_bound, list(r), list(q))]
     while stack:
         bound, r_, q_ = stack.pop()
         if bound >= best_value:
@@ -45,8 +44,6 @@ def carlier(r: Sequence[int], p: Sequence[int], q: Sequence[int], lags: Lags, no
             break
         _propagate(r_, p, q_, lags, topological)
         bound = max(bound, _preemptive(r_, p, q_))
-        if not visited:
-            root_bound = bound
         visited += 1
         if bound >= best_value:
             continue

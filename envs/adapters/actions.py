@@ -40,8 +40,8 @@ def describe(space: gymnasium.Space) -> str:
 def parse(space: gymnasium.Space, action: Any, lanes: int | None = None) -> np.ndarray:
     """An action, or a batch of ``lanes`` actions, as i32 or f32 on the host; integers out of range stay out of range.
 
-    Raises ActionError that names the action and what is legal: for a wrong shape, booleans, floats where integers are due, and
-    numbers that are not finite.
+    Raises ActionError that names the action and what is legal: for a wrong shape, booleans, floats where integers are
+    due, and numbers that are not finite.
     """
     shape = space.shape or ()
     shape = shape if lanes is None else (lanes, *shape)

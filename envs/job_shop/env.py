@@ -83,6 +83,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
     family = "job_shop"
     sense = "min"
     unit = "time"
+    render_modes = ("rgb_array", "ansi")
 
     def __init__(self, size: JobShopSize, scheme: str = "semi_active") -> None:
         if scheme not in SCHEMES:
@@ -243,6 +244,16 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             action_nodes=jnp.stack([operation_node, machine_node], axis=1) * c.open[:, None],
             action_features=self._action_features(problem, state, c),
         )
+
+    def render(self, problem: JobShopProblem, state: JobShopState, mode: str) -> Any:
+        """The partial schedule as a Gantt chart: also "svg", a string."""
+        from dispatchgym.envs.job_shop import render  # only who draws needs it
+
+        draw = {"rgb_array": render.rgb_array, "ansi": render.ansi, "svg": render.svg}.get(mode)
+        if draw is None:
+            return super().render(problem, state, mode)
+        shop = (np.asarray(x) for x in (problem.machine, problem.duration, problem.n_operations))
+        return draw(JobShopInstance(*shop), np.asarray(state.start))
 
     def _nodes(self, problem: JobShopProblem, state: JobShopState) -> Array:
         scheduled = state.start >= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dispatchgym.instances.base import InstanceError
+from dispatchgym.instances.base import InstanceError, SuiteEntry
 from dispatchgym.instances.job_shop.formats import load
 from dispatchgym.instances.job_shop.generators import GENERATORS, generator
 from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
@@ -18,6 +18,7 @@ __all__ = [
     "JobShopInstance",
     "JobShopSize",
     "coerce",
+    "entry",
     "generator",
     "load",
     "named",
@@ -43,3 +44,11 @@ def coerce(value: JobShopInstance | str | os.PathLike[str]) -> JobShopInstance:
         return load(value)
     instance: JobShopInstance = named(value).instance
     return instance
+
+
+def entry(value: str | os.PathLike[str]) -> SuiteEntry:
+    """A published instance with its reference, or a file's instance without one; errors as in :func:`coerce`."""
+    if isinstance(value, str) and value in INSTANCE_NAMES:
+        return named(value)
+    instance = coerce(value)
+    return SuiteEntry(str(value), instance, group=f"{instance.size.jobs}x{instance.size.machines}")

@@ -1,0 +1,150 @@
+"""What people see on a terminal: tables with rich, progress on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dispatchgym.eval.report import Row, by_group, summarise
+
+PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def listing(title: str, table: Sequence[dict[str, Any]]) -> None:
+    """A list of dictionaries with equal keys."""
+    grid = Table(title=title, title_justify="left")
+    for key in table[0] if table else ():
+        grid.add_column(key.replace("_", " "), overflow="fold", no_wrap=key in ("env", "suite", "policy"))
+    for row in table:
+        grid.add_row(*(str(v) for v in row.values()))
+    out.print(grid)
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    err.print(text, markup=False)
+
+
+@contextmanager
+def progress(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, a line every few seconds elsewhere; yields what takes the number done."""
+    if quiet:
+        yield lambda done: None
+        return
+    if not err.is_terminal:
+        last = [time.monotonic()]
+
+        def line(done: int) -> None:
+            if time.monotonic() - last[0] > PLAIN_SECONDS:
+                last[0] = time.monotonic()
+                note(f"{label}: {done}/{total}")
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def training(label: str, trainer: Any, quiet: bool) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Progress of a trainer, with its latest evaluation."""
+    with progress(label, trainer.total, quiet) as advance:
+
+        def report(step: int, scalars: dict[str, float]) -> None:
+            advance(step)
+            if "eval/ratio" in scalars and not quiet:
+                note(f"step {step}: validation ratio {scalars['eval/ratio']:.4f}, {scalars['time/seconds']:.0f} s")
+
+        yield report
+
+
+def evaluation(report: dict[str, Any], table: Sequence[Row]) -> None:
+    """Per instance, per class and in all."""
+    options = ", ".join(f"{k}={v}" for k, v in report["metrics"]["options"].items())
+    heading = f"{report['policy']} on {report['suite']} - {report['mode']}" + (f" ({options})" if options else "")
+    proven = any(row.status for row in table)
+    grid = Table(title=heading, title_justify="left")
+    for name in ("instance", "objective", "reference", "gap", "decisions/s", *(("bound", "status") if proven else ()), "validated"):
+        grid.add_column(name, justify="left" if name in ("instance", "status", "validated") else "right")
+    for row in table:
+        speed = f"{row.decisions / row.seconds:,.0f}" if row.seconds else "-"
+        extra = (_number(row.bound), row.status) if proven else ()
+        verdict = "[green]yes[/]" if row.valid else "[red]NO[/]"
+        grid.add_row(row.instance, _number(row.objective), _number(row.reference), percent(row.gap), speed, *extra, verdict)
+    out.print(grid)
+    classes(report["policy"], table)
+    for row in table:
+        for error in row.errors:
+            err.print(f"{row.instance}: {error}", style="red", markup=False)
+
+
+def classes(name: str, table: Sequence[Row]) -> None:
+    """Mean gap per class with its interval."""
+    grid = Table(title="mean by class", title_justify="left")
+    for column in ("class", "instances", "objective", "gap", "95 % interval", "decisions/s", "validated"):
+        grid.add_column(column, justify="left" if column == "class" else "right")
+    groups = by_group(table)
+    shown = [*groups.items(), ("all", list(table))] if len(groups) > 1 else [("all", list(table))]
+    for group, members in shown:
+        s = summarise(members)
+        seconds = sum(r.seconds for r in members)
+        speed = f"{sum(r.decisions for r in members) / seconds:,.0f}" if seconds else "-"
+        objective = "-" if s["mean_objective"] is None else f"{s['mean_objective']:,.1f}"
+        between = "-" if s["ci95"] is None else f"{100 * s['ci95'][0]:.1f} .. {100 * s['ci95'][1]:.1f} %"
+        valid = f"{s['valid']}/{s['count']}"
+        grid.add_row(group, str(s["count"]), objective, percent(s["mean_gap"]), between, speed, valid, end_section=group != "all")
+    out.print(grid)
+
+
+def replayed(answer: dict[str, Any]) -> None:
+    """The verdict on a trace."""
+    for key, value in answer.items():
+        if key != "errors":
+            out.print(f"{key:12} {value}", markup=False)
+    for error in answer["errors"]:
+        err.print(error, style="red", markup=False)
+
+
+def checks(report: Any) -> None:
+    """The report of ``dispatchgym.testing``."""
+    grid = Table(title=f"{report.env_id}", title_justify="left")
+    grid.add_column("check", no_wrap=True)
+    grid.add_column("result", no_wrap=True)
+    grid.add_column("about", overflow="fold")
+    colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
+    for row in report.results:
+        grid.add_row(row.name, f"[{colours[row.outcome]}]{row.outcome}[/]", row.message)
+    out.print(grid)
+
+
+def findings(data: dict[str, Any]) -> None:
+    """What the doctor found."""
+    for title, section in data.items():
+        if isinstance(section, dict):
+            grid = Table(title=title, title_justify="left", show_header=False)
+            for key, value in section.items():
+                grid.add_row(str(key), str(value))
+            out.print(grid)
+    for line in data["advice"]:
+        out.print(f"- {line}", markup=False)
+    out.print("healthy" if data["healthy"] else "something needed is missing", style="green" if data["healthy"] else "red")
+
+
+def percent(fraction: float | None) -> str:
+    """A gap as people read it."""
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

@@ -1,0 +1,178 @@
+"""Run a method on instances and have every result checked by the family's validator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from dispatchgym.agents.catalogue import Learned, Method, find
+from dispatchgym.agents.rules.base import Rule
+from dispatchgym.agents.solvers.base import Solver
+from dispatchgym.envs.core import Environment, rollout
+from dispatchgym.envs.registry import Entry, door
+from dispatchgym.instances.base import DispatchGymError, SuiteEntry, stack
+
+ROWS_AT_ONCE = 32_768  # candidates in flight; more does not speed up a CPU and costs memory
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate, and how."""
+
+    entry: Entry
+    policy: str  # name, or folder of a checkpoint
+    problems: Sequence[SuiteEntry]
+    samples: int = 1  # 1: greedy; k > 1: best of k sampled episodes
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)  # of the environment; override those the method is meant for
+    time_limit: float | None = None  # seconds per instance, for solvers
+    workers: int | None = None  # threads, for solvers
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One instance's result as the method reports it."""
+
+    position: int  # in Request.problems
+    actions: list[int] | None
+    objective: int | None
+    seconds: float
+    decisions: int  # made in these seconds, over all samples
+    options: dict[str, Any]
+    bound: int | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """An outcome and the validator's judgement of it; an unsolved or refused instance is not valid."""
+
+    problem: SuiteEntry
+    outcome: Outcome
+    valid: bool
+    objective: int | None
+    errors: tuple[str, ...] = ()
+
+
+def run(request: Request, progress: Progress | None = None) -> tuple[str, list[Result]]:
+    """(mode, results in the order of the problems). Raises DispatchGymError before any work if the request makes no sense."""
+    method = find(request.entry, request.policy)
+    mode = describe_mode(method, request)
+    if not request.problems:
+        raise DispatchGymError("no instances to evaluate; pass --suite or --instance")
+    validate = door("eval.validators", request.entry.family).validate
+    results: dict[int, Result] = {}
+    for outcome in _outcomes(method, request):
+        problem = request.problems[outcome.position]
+        results[outcome.position] = _judge(validate, problem, outcome)
+        if progress is not None:
+            progress(len(results))
+    return mode, [results[i] for i in range(len(request.problems))]
+
+
+def describe_mode(method: Method, request: Request) -> str:
+    """"greedy", "best-of-k", "deterministic", "sampled" or "solver"; refuses what a method cannot do."""
+    k = request.samples
+    if k < 1:
+        raise DispatchGymError(f"--samples is {k}; give at least 1")
+    if isinstance(method, Solver):
+        if k > 1:
+            raise DispatchGymError(f"{request.policy} is a solver and has no --samples; give it a --time-limit")
+        return "solver" if request.time_limit is None else f"solver, {request.time_limit:g} s"
+    if request.time_limit is not None:
+        raise DispatchGymError(f"{request.policy} is no solver and has no --time-limit; use --samples")
+    if isinstance(method, Rule) and not method.stochastic:
+        if k > 1:
+            raise DispatchGymError(f"{request.policy} is deterministic, --samples {k} would repeat it; try randomised_{request.policy}")
+        return "deterministic"
+    if k > 1:
+        return f"best-of-{k}"
+    return "sampled" if isinstance(method, Rule) else "greedy"
+
+
+def _judge(validate: Callable[..., Any], problem: SuiteEntry, outcome: Outcome) -> Result:
+    if outcome.actions is None:
+        return Result(problem, outcome, False, None, (f"no solution ({outcome.status or 'none found'})",))
+    verdict = validate(problem.instance, outcome.actions, outcome.options)
+    if verdict.valid and verdict.objective != outcome.objective:
+        message = f"claims {outcome.objective}, the validator finds {verdict.objective}"
+        return Result(problem, outcome, False, verdict.objective, (message,))
+    return Result(problem, outcome, verdict.valid, verdict.objective, tuple(verdict.errors))
+
+
+def _outcomes(method: Method, request: Request) -> Iterator[Outcome]:
+    if isinstance(method, Solver):
+        yield from _solve(method, request)
+        return
+    options = dict(method.options) | request.options
+    sizes: dict[Any, list[int]] = {}
+    for position, problem in enumerate(request.problems):
+        sizes.setdefault(problem.instance.size, []).append(position)
+    for size, positions in sizes.items():
+        env = request.entry.build(size, **options)
+        runner = _run_learned if isinstance(method, Learned) else _run_rule
+        yield from runner(method, request, env, positions, options)  # type: ignore[arg-type]
+
+
+def _solve(solver: Solver, request: Request) -> Iterator[Outcome]:
+    for position, problem in enumerate(request.problems):
+        began = time.perf_counter()
+        s = solver.solve(problem.instance, time_limit=request.time_limit, seed=request.seed, workers=request.workers)
+        seconds = time.perf_counter() - began
+        yield Outcome(position, s.actions, s.objective, seconds, len(s.actions or ()), dict(s.options), s.bound, s.status)
+
+
+def _run_rule(rule: Rule, request: Request, env: Environment, positions: list[int], options: dict[str, Any]) -> Iterator[Outcome]:
+    policy = rule.make(env.graph)
+    # Samples of one instance differ by key; lanes are instances, so a lane's draws do not depend on its neighbours.
+    play = jax.jit(lambda problems, key: rollout(env, policy, problems, key))
+    problems = jax.jit(jax.vmap(env.prepare))(stack([request.problems[i].instance for i in positions], env.size))
+    keys = [jax.random.fold_in(jax.random.key(request.seed), s) for s in range(request.samples)]
+    compiled = play.lower(problems, keys[0]).compile()
+    began = time.perf_counter()
+    runs = [jax.block_until_ready(compiled(problems, key)) for key in keys]
+    seconds = (time.perf_counter() - began) / len(positions)
+    objective = np.stack([np.asarray(r.objective) for r in runs])
+    best = (objective if env.sense == "min" else -objective).argmin(0)
+    for lane, position in enumerate(positions):
+        chosen = runs[best[lane]]
+        length = int(np.asarray(chosen.active[:, lane]).sum())
+        actions = np.asarray(chosen.actions[:length, lane]).tolist()
+        decisions = length * request.samples
+        yield Outcome(position, actions, int(objective[best[lane], lane]), seconds, decisions, options)
+
+
+def _run_learned(
+    learned: Learned, request: Request, env: Environment, positions: list[int], options: dict[str, Any]
+) -> Iterator[Outcome]:
+    network = learned.network(request.entry.id, env)  # names a missing extra before torch is imported below
+    import torch
+
+    from dispatchgym.agents.lanes import play, stepper, warm_up
+
+    per_instance = request.samples * env.graph.n_actions
+    # Sampling runs one instance at a time with a generator of its own: results do not depend on the rest of the suite.
+    width = 1 if request.samples > 1 else max(1, min(len(positions), ROWS_AT_ONCE // per_instance))
+    for first in range(0, len(positions), width):
+        chunk = positions[first : first + width]
+        problems = stepper(env).prepare(stack([request.problems[i].instance for i in chunk], env.size))
+        generator = None
+        if request.samples > 1:
+            generator = torch.Generator().manual_seed(request.seed)
+        warm_up(env, problems, network, request.samples)
+        began = time.perf_counter()
+        played = play(env, problems, network, request.samples, generator)
+        seconds = (time.perf_counter() - began) / len(chunk)
+        sign = 1 if env.sense == "min" else -1
+        for lane, position in enumerate(chunk):
+            best = int((sign * played.objective[lane]).argmin())
+            actions = played.actions[: played.lengths[lane, best], lane, best].tolist()
+            decisions = int(played.lengths[lane].sum())
+            yield Outcome(position, actions, int(played.objective[lane, best]), seconds, decisions, options)

@@ -1,0 +1,27 @@
+"""What every validator answers. Validators import instances only and share no code with the environments they check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement on a trace or a schedule."""
+
+    valid: bool
+    objective: int | None  # recomputed, in the family's natural units; None if not valid
+    errors: tuple[str, ...] = ()  # one line each, naming position or place; empty if valid
+
+    @classmethod
+    def refuse(cls, *errors: str) -> Verdict:
+        """Not valid, for these reasons."""
+        return cls(False, None, errors)
+
+
+class Validator(Protocol):
+    """A family's door, offered by its module: recompute feasibility and objective from instance and actions."""
+
+    def validate(self, instance: Any, actions: Any, options: dict[str, Any]) -> Verdict:
+        """The verdict on a finished episode; bad actions or options never raise."""
