@@ -38,7 +38,7 @@ class Card:
     env_id: str
     schema: str  # hash of the observation schema it was trained on
     architecture: Architecture
-    options: Mapping[str, Any] = field(default_factory=dict)  # environment options it was trained with, such as the scheme
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the environment in training, such as the scheme
     details: Mapping[str, Any] = field(default_factory=dict)  # command, seeds, time, results, ... for people
 
     def asdict(self) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def load(folder: Path, env_id: str, env: Environment) -> tuple[GraphScorer, Card
         raise CheckpointError(f"{folder} was trained for {card.env_id}, not {env_id}; use it with --env {card.env_id}")
     if card.schema != env.graph.schema_hash():
         raise CheckpointError(
-            f"{folder} was made for observation schema {card.schema[:12]}, {env_id} shows {env.graph.schema_hash()[:12]}; "
+            f"{folder} was made for observation schema {card.schema[:12]}, "
+            f"{env_id} shows {env.graph.schema_hash()[:12]}; "
             "use the dispatchgym version it was trained with or train it again"
         )
     return read_network(folder, env.graph, card), card
@@ -83,20 +84,27 @@ def read_card(folder: Path) -> Card:
         sizes = dict(data["architecture"])
         name = sizes.pop("name")
         if data["format"] != FORMAT or name != ARCHITECTURE:
-            raise CheckpointError(f"{folder / CARD}: format {data['format']!r}, architecture {name!r} are not known to this version")
+            raise CheckpointError(
+                f"{folder / CARD}: format {data['format']!r}, architecture {name!r} are not known to this version"
+            )
         if not all(isinstance(v, int) and 0 < v <= MAX_SIZE for v in sizes.values()):
             raise CheckpointError(f"{folder / CARD}: architecture sizes must be integers in 1..{MAX_SIZE}, got {sizes}")
-        return Card(data["env"], data["observation_schema"], Architecture(**sizes), data["options"], data["details"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        architecture = Architecture(**sizes)
+        if architecture.hidden % architecture.heads:
+            raise CheckpointError(f"{folder / CARD}: heads must divide hidden, got {sizes}")
+        env_id, schema = str(data["env"]), str(data["observation_schema"])
+        return Card(env_id, schema, architecture, dict(data["options"]), dict(data["details"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder / CARD} is not a policy card ({error}); export the policy again") from error
 
 
 def read_network(folder: Path, spec: GraphSpec, card: Card) -> GraphScorer:
     """The network with the folder's weights: names, shapes and finiteness checked."""
-    network = GraphScorer(spec, card.architecture)
     tensors = read_tensors(folder / WEIGHTS)
-    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    with torch.device("meta"):  # shapes alone: a card must not make us allocate more than its weights take
+        described = GraphScorer(spec, card.architecture)
+    expected = {name: (tuple(t.shape), t.dtype) for name, t in described.state_dict().items()}
+    found = {name: (tuple(t.shape), t.dtype) for name, t in tensors.items()}
     if expected != found:
         wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
         first = wrong[0]
@@ -106,7 +114,10 @@ def read_network(folder: Path, spec: GraphSpec, card: Card) -> GraphScorer:
         )
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{folder / WEIGHTS}: tensor {name!r} holds NaN or infinity; the training diverged, use an earlier one")
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: tensor {name!r} holds NaN or infinity; the training diverged, use an earlier one"
+            )
+    network = GraphScorer(spec, card.architecture)
     network.load_state_dict(tensors, strict=True)
     return network.eval()
 
@@ -116,7 +127,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}); pickles and zips are never opened") from error
+        what = f"{path} is not a safetensors file ({error})"
+        raise CheckpointError(f"{what}; pickles and zips are never opened") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -57,6 +57,7 @@ class Stepper:
         self.first = jax.jit(jax.vmap(lanes(seen)))
         self.step = jax.jit(jax.vmap(jax.vmap(step, (None, 0, 0))), donate_argnums=1)
         self.objective = jax.jit(jax.vmap(lanes(env.objective)))
+        self.offset = jax.jit(jax.vmap(env.offset))
         self.replay = jax.jit(jax.vmap(replay))
 
 

@@ -12,7 +12,8 @@ def main() -> None:
         import typer  # noqa: F401
         import yaml  # noqa: F401
     except ModuleNotFoundError as error:
-        print(f'dispatchgym: the command line needs {error.name}; install it with pip install "dispatchgym[cli]"', file=sys.stderr)
+        remedy = 'install it with pip install "dispatchgym[cli]"'
+        print(f"dispatchgym: the command line needs the package {error.name}; {remedy}", file=sys.stderr)
         raise SystemExit(2) from None
     from dispatchgym.commands import app
     from dispatchgym.instances.base import DispatchGymError
@@ -27,6 +28,12 @@ def main() -> None:
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if os.environ.get("DISPATCHGYM_DEBUG"):
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"dispatchgym: {where}{error.strerror or error}; choose a place that can be written", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+MAX_SEED = 2**31 - 1
 
 Env = Annotated[str, typer.Option("--env", help="Environment id, such as dispatchgym/JobShop-v0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
@@ -68,9 +71,9 @@ def evaluate(
     suite: Annotated[str | None, typer.Option(help="Suite to evaluate on (see `dispatchgym suites`).")] = None,
     instance: Annotated[list[str] | None, typer.Option(help="Instance name or file; repeatable, instead of a suite.")] = None,
     samples: Annotated[int, typer.Option(help="1: greedy; k: best of k sampled episodes.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the sampling.")] = 0,
     time_limit: Annotated[float | None, typer.Option(help="Seconds per instance, for solvers.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads, for solvers.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads, for solvers.")] = None,
     option: Options = None,
     save_traces: Annotated[Path | None, typer.Option(help="Folder to write the actions of every episode to.")] = None,
     as_json: AsJson = False,
@@ -147,7 +150,7 @@ def train(
     algo: Annotated[str, typer.Option(help="self_labelling or ppo.")],
     config: Annotated[str | None, typer.Option(help="Preset name or YAML file; without it the algorithm's defaults.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one field of the configuration.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything random.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<env>/<algo>/<seed>.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in the directory, bit for bit.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -181,15 +184,18 @@ def check(
         except ImportError as error:
             raise DispatchGymError(f"cannot import {module!r} ({error}); is it on the path?") from error
     lookup(env_id)
+    from dispatchgym import testing
     from dispatchgym.eval import display
-    from dispatchgym.testing import inspect_env
 
-    report = inspect_env(env_id, **_options(option))
+    try:
+        report = testing.check(env_id, **_options(option))
+    except testing.CheckError as error:
+        report = error.report
     if as_json:
-        typer.echo(json.dumps(report.asdict()))
+        typer.echo(json.dumps({"env": env_id, "ok": report.ok, "checks": [asdict(result) for result in report.results]}))
     else:
         display.checks(report)
-    if not report.passed:
+    if not report.ok:
         raise typer.Exit(1)
 
 

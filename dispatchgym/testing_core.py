@@ -9,9 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispatchgym.agents.rules.base import uniform
-from dispatchgym.envs.core import rollout
-from dispatchgym.instances.base import stack
 from dispatchgym.testing_subject import ROUNDING, Skip, Subject, difference, leaves, same
 
 STATES = 24  # of a random episode, where each is looked at closely
@@ -43,7 +40,7 @@ def jit_equals_eager(s: Subject) -> None:
     for state, action, moved in s.play(problem, 2):
         seen = s.observe(problem, state)
         with jax.disable_jit():
-            plain = leaves(s.core.step(problem, state, action)), leaves(s.core.observe(problem, state))
+            plain = leaves(s.core.step(problem, state, jnp.asarray(action))), leaves(s.core.observe(problem, state))
         same((leaves(moved), leaves(seen)), plain, "jit against no jit", ROUNDING)
     start = leaves(jax.jit(s.core.reset)(problem))
     with jax.disable_jit():
@@ -107,13 +104,13 @@ def _judge(tried: np.ndarray, mask: np.ndarray, before: dict[str, np.ndarray], m
 def rewards_sum(s: Subject) -> str | None:
     """The rewards of an episode add up to its objective, measured from the offset, exactly."""
     s.need_discrete()
-    result = _rollout(s)
+    result = s.episodes
     total = np.asarray(result.rewards, np.float64).sum(axis=0)
     sign = {"min": -1, "max": 1}[s.core.sense]
     for i, problem in enumerate(s.problems):
         offset, objective = (np.asarray(x).item() for x in (s.core.offset(problem), result.objective[i]))
         assert offset + sign * total[i] == objective, (
-            f"rewards add up to {total[i]}, but objective {objective} and offset {offset} differ by {objective - offset}"
+            f"rewards add up to {total[i]}; objective {objective} and offset {offset} are {objective - offset} apart"
         )
     return f"objectives {np.asarray(result.objective).tolist()}"
 
@@ -155,14 +152,13 @@ def padding(s: Subject) -> str | None:
         for t, (state, action, moved) in enumerate(s.play(problem, s.core.max_steps)):
             seen, seen_large = s.observe(problem, state), observe(large, other)
             same(unpadded(seen), unpadded(seen_large), f"observation of step {t}, unpadded against padded", ROUNDING)
-            nth = int(
-                np.asarray(seen.action_mask)[:action].sum()
-            )  # numbering may change, the order of legal actions not
+            # Padding may change the numbers of the legal actions, but not their order.
+            nth = int(np.asarray(seen.action_mask)[:action].sum())
             after = step(large, other, np.int32(np.flatnonzero(np.asarray(seen_large.action_mask))[nth]))
-            outcome = [(m.reward, m.terminated, m.invalid) for m in (moved, after)]
-            same(*outcome, f"(reward, terminated, invalid) of step {t}, unpadded against padded")
-            value = s.objective(problem, moved.state), objective(large, after.state)
-            same(*value, f"objective after step {t}, unpadded against padded")
+            plain, roomed = ((m.reward, m.terminated, m.invalid) for m in (moved, after))
+            same(plain, roomed, f"(reward, terminated, invalid) of step {t}, unpadded against padded")
+            value = s.objective(problem, moved.state)
+            same(value, objective(large, after.state), f"objective after step {t}, unpadded against padded")
             other = after.state
     return f"{tuple(s.source.size)} in {tuple(roomy.size)}"
 
@@ -191,7 +187,7 @@ def validator(s: Subject) -> str | None:
         if error.name != module:
             raise
         raise Skip(f"there is no {module}") from None
-    result = _rollout(s)
+    result = s.episodes
     for i, instance in enumerate(s.instances):
         actions = np.asarray(result.actions)[np.asarray(result.active)[:, i], i].tolist()
         verdict = validate(instance, actions, s.options)
@@ -199,11 +195,6 @@ def validator(s: Subject) -> str | None:
         objective = np.asarray(result.objective)[i]
         assert verdict.objective == objective, f"the validator finds {verdict.objective}, the environment {objective}"
     return f"{len(s.instances)} episodes"
-
-
-def _rollout(s: Subject) -> Any:
-    problems = jax.jit(jax.vmap(s.core.prepare))(stack(s.instances, s.source.size))
-    return jax.jit(lambda p, k: rollout(s.core, uniform(s.core.graph), p, k))(problems, jax.random.key(0))
 
 
 def _kinds(state: Any) -> dict[str, tuple[Any, Any, bool]]:

@@ -11,13 +11,11 @@ import jax
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from dispatchgym.agents.rules.base import uniform
 from dispatchgym.envs.adapters.single import SingleEnv
 from dispatchgym.envs.adapters.vector import DeviceVectorEnv
-from dispatchgym.envs.core import rollout
 from dispatchgym.testing_subject import ROUNDING, Skip, Subject, Sweep, compilations, same
 
-LANES = 3
+LANES = 3  # as many as the subject has problems, so that both share a compilation
 LONG = 120  # steps; episodes that may last longer are truncated, so that several end within a check
 ILLEGAL = 0.1  # share of actions drawn without regard to the mask
 
@@ -59,7 +57,8 @@ def seeds(s: Subject) -> None:
     """Equal seeds give equal episodes in every face, other seeds other instances, and NumPy integers are seeds too."""
     env, batch = SingleEnv(s.env_id, **s.kwargs), _vector(s, AutoresetMode.NEXT_STEP)
     first, info = env.reset(seed=3)
-    same((first, info), env.reset(seed=np.int64(3)), "reset(seed=3) twice")
+    numpy_seed: Any = np.int64(3)
+    same((first, info), env.reset(seed=numpy_seed), "reset(seed=3) twice")
     later = env.reset()
     env.reset(seed=3)
     same(later, env.reset(), "reset(seed=3), reset() twice")
@@ -77,7 +76,7 @@ def seeds(s: Subject) -> None:
 def compiled_once(s: Subject) -> str | None:
     """Other seeds, instances, pools and kinds of actions recompile nothing."""
     s.need_discrete()
-    env, batch = SingleEnv(s.env_id, **s.kwargs), DeviceVectorEnv(s.env_id, LANES, pool_size=2 * LANES, **s.kwargs)
+    env, batch = SingleEnv(s.env_id, **s.kwargs), _vector(s, AutoresetMode.NEXT_STEP)
 
     def exercise(seed: int) -> None:
         env.reset(seed=seed)
@@ -143,12 +142,12 @@ def sb3_lanes(s: Subject) -> str | None:
 def rollouts(s: Subject) -> str | None:
     """``rollout`` on the device and the batch, fed its actions, pay the same and end alike."""
     s.need_discrete()
-    batch = _vector(s, AutoresetMode.DISABLED, pool_size=LANES)
+    batch = _vector(s, AutoresetMode.DISABLED)
     _, infos = batch.reset(seed=7)
     assert batch.lanes.pool is not None
-    policy = uniform(s.core.graph)
-    problems = jax.tree.map(lambda leaf: leaf[:LANES], batch.lanes.pool.problems)
-    run = jax.jit(lambda p, k: rollout(s.core, policy, p, k))(problems, jax.random.key(1))
+    rows = np.arange(LANES) % batch.lanes.pool_size
+    problems = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], batch.lanes.pool.problems)
+    run = s.rollout(problems, jax.random.key(1))
     active, actions, rewards = (np.asarray(x) for x in (run.active, run.actions, run.rewards))
     lengths = active.sum(axis=0)
     for t in range(int(lengths.min())):  # DISABLED: until the first lane ends
@@ -165,14 +164,14 @@ def _against_sync(s: Subject, mode: AutoresetMode) -> str | None:
     s.need_discrete()
     limit = min(s.core.max_steps, LONG)
     batch = _vector(s, mode, max_episode_steps=limit)
-    ours = batch.reset(seed=11)
+    ours: tuple[Any, ...] = batch.reset(seed=11)
     singles = SyncVectorEnv(
         [lambda: SingleEnv(s.env_id, max_episode_steps=limit, **s.kwargs)] * LANES, autoreset_mode=mode, copy=True
     )
     sweep: Any = Sweep(batch.source, batch.lanes.tickets)  # the lanes reset in order, as the pool deals
     for env in singles.envs:
-        env.source = sweep
-    theirs = singles.reset(seed=11)
+        env.set_wrapper_attr("source", sweep)
+    theirs: tuple[Any, ...] = singles.reset(seed=11)
     same(theirs, ours, "SyncVectorEnv against device batch, reset", ROUNDING)
     ended = 0
     for t in range(_horizon(s)):

@@ -11,13 +11,14 @@ import gymnasium
 import jax
 import numpy as np
 
-from dispatchgym.envs.core import Environment
+from dispatchgym.agents.rules.base import uniform
+from dispatchgym.envs.core import Environment, rollout
 from dispatchgym.envs.registry import lookup
 from dispatchgym.envs.source import Source
 
 FACE_KWARGS = ("invalid_action", "max_episode_steps", "render_mode")  # the checks choose these themselves
 SOURCE_KWARGS = ("instance", "suite", "generator", "size")
-PROBLEMS = 4
+PROBLEMS = 3
 ROUNDING = 1e-5  # two programs may round floats differently: XLA turns some divisions into products, say
 
 
@@ -51,6 +52,18 @@ class Subject:
     def problems(self) -> list[Any]:
         """The same, prepared."""
         return [jax.jit(self.core.prepare)(instance) for instance in self.instances]
+
+    @cached_property
+    def rollout(self) -> Any:
+        """``rollout`` of random legal actions over stacked problems, jitted: (problems, key) -> Rollout."""
+        policy = uniform(self.core.graph)
+        return jax.jit(lambda problems, key: rollout(self.core, policy, problems, key))
+
+    @cached_property
+    def episodes(self) -> Any:
+        """A Rollout of all problems."""
+        batch = jax.tree.map(lambda *leaf: np.stack(leaf), *self.problems)
+        return self.rollout(batch, jax.random.key(0))
 
     def need_discrete(self) -> None:
         """Skip unless actions are numbered."""
@@ -103,7 +116,7 @@ class Sweep:
 
 
 def difference(a: Any, b: Any, where: str = "", tolerance: float = 0.0) -> str | None:
-    """The first place where trees of arrays, dicts and sequences differ, or None; floats within ``tolerance`` are equal."""
+    """The first place where trees of arrays, dicts and lists differ, or None; floats within ``tolerance`` are equal."""
     if isinstance(a, dict) and isinstance(b, dict):
         if a.keys() != b.keys():
             return f"{where or 'keys'}: {sorted(a)} against {sorted(b)}"
@@ -151,7 +164,7 @@ def compilations() -> Iterator[list[str]]:
     """Collects one entry per compilation by XLA while it is open (a hit in the persistent cache is one too)."""
     seen: list[str] = []
 
-    def listen(event: str, _: float, **__: Any) -> None:
+    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             seen.append(event)
 

@@ -48,14 +48,16 @@ class Entry:
 
         Raises UnknownNameError for an option that the family does not have.
         """
-        known = list(inspect.signature(self.load()).parameters)[1:]
+        cls: Any = self.load()
+        known = list(inspect.signature(cls).parameters)[1:]
         for name in options:
             if name not in known:
                 raise UnknownNameError("option", name, known)
         try:
-            return _build(self.load(), size, tuple(sorted(options.items())))
+            return _build(cls, size, tuple(sorted(options.items())))
         except TypeError:  # an option that cannot be hashed
-            return self.load()(size, **options)
+            core: Environment = cls(size, **options)
+            return core
 
 
 REGISTRY: dict[str, Entry] = {}
@@ -102,8 +104,9 @@ def make(
 
 
 @lru_cache(maxsize=64)
-def _build(cls: type[Environment], size: Any, options: tuple[tuple[str, Any], ...]) -> Environment:
-    return cls(size, **dict(options))
+def _build(cls: Any, size: Any, options: tuple[tuple[str, Any], ...]) -> Environment:
+    core: Environment = cls(size, **dict(options))
+    return core
 
 
 for _entry in (

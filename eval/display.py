@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -122,9 +123,9 @@ def checks(report: Any) -> None:
     grid.add_column("check", no_wrap=True)
     grid.add_column("result", no_wrap=True)
     grid.add_column("about", overflow="fold")
-    colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
+    colours = {"ok": "green", "failed": "red", "skipped": "yellow"}
     for row in report.results:
-        grid.add_row(row.name, f"[{colours[row.outcome]}]{row.outcome}[/]", row.message)
+        grid.add_row(row.name, f"[{colours[row.status]}]{row.status}[/]", escape(row.note or row.rule))
     out.print(grid)
 
 

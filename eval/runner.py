@@ -83,6 +83,10 @@ def describe_mode(method: Method, request: Request) -> str:
     if k < 1:
         raise DispatchGymError(f"--samples is {k}; give at least 1")
     if isinstance(method, Solver):
+        if request.time_limit is not None and not request.time_limit > 0:  # NaN too
+            raise DispatchGymError(f"--time-limit is {request.time_limit:g}; give seconds above 0")
+        if request.options:
+            raise DispatchGymError(f"{request.policy} is a solver and takes no --option; it builds schedules in its own way")
         if k > 1:
             raise DispatchGymError(f"{request.policy} is a solver and has no --samples; give it a --time-limit")
         return "solver" if request.time_limit is None else f"solver, {request.time_limit:g} s"

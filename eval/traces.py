@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dispatchgym.instances.files import write_text
 from dispatchgym.envs.registry import Entry, door, lookup
 from dispatchgym.eval.runner import Result
 from dispatchgym.instances.base import DispatchGymError, fingerprint
+from dispatchgym.instances.files import write_text
 
 MAX_BYTES = 64 * 2**20
 MAX_ACTIONS = 10**7
@@ -81,13 +81,16 @@ def read(path: Path) -> Trace:
         actions = data["actions"]
         if not isinstance(actions, list) or len(actions) > MAX_ACTIONS or not all(type(a) is int for a in actions):
             raise TraceError(f"{path}: actions must be a list of at most {MAX_ACTIONS} integers")
+        claimed = data.get("final", {}).get("objective")
+        if claimed is not None and type(claimed) is not int:
+            raise TraceError(f"{path}: final.objective must be an integer")
         return Trace(
             env_id=str(data["env_id"]),
             instance=str(data["instance"]),
             instance_sha256=str(data["instance_sha256"]),
             options=dict(data["reset"]["options"]),
             actions=actions,
-            claimed=data.get("final", {}).get("objective"),
+            claimed=claimed,
             policy=str(data.get("policy", "")),
         )
     except OSError as error:
@@ -95,7 +98,8 @@ def read(path: Path) -> Trace:
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, TraceError):
             raise
-        raise TraceError(f"{path} is no trace ({type(error).__name__}: {error}); write one with `dispatchgym eval --save-traces`") from error
+        cause = f"{type(error).__name__}: {error}"
+        raise TraceError(f"{path} is no trace ({cause}); write one with `dispatchgym eval --save-traces`") from error
 
 
 def replay(trace: Trace, instance: Any = None) -> tuple[Any, Any, Replay]:

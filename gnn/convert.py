@@ -1,4 +1,4 @@
-"""Observations as PyTorch Geometric data: one vectorised conversion for a whole batch, Python never sees a single graph.
+"""Observations as PyTorch Geometric data: one vectorised conversion of a batch, without a loop over its graphs.
 
 Keys follow PyG's own naming rule, so that ``Batch``, ``DataLoader`` and ``to_data_list`` treat them correctly without a
 subclass of ``Data``: what holds "index" counts nodes and is offset by graph. Candidates are kept in full, legal or not:
@@ -8,8 +8,8 @@ row a of a graph is action a, and a network's scores reshape to [graphs, actions
 * ``edge_type`` i64[E]: position among the relations (indicator columns); only with a ``spec``
 * ``action_index`` i64[k, B A]: the nodes of each candidate; what points at padding points at the graph's first node
 * ``action_features`` f32[B A, K], ``action_mask`` bool[B A]
-* of a batch: ``batch`` i64[V] and ``ptr`` i64[B + 1] for nodes, ``action_features_batch`` and ``action_features_ptr`` for
-  candidates, as PyG's ``follow_batch`` makes them
+* of a batch: ``batch`` i64[V] and ``ptr`` i64[B + 1] for nodes, and the same for candidates under
+  ``action_features_batch`` and ``action_features_ptr``, as PyG's ``follow_batch`` makes them
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INDICES = ("edge_index", "action_nodes")
 def to_pyg(observation: GraphObservation | Mapping[str, Any], spec: GraphSpec | None = None) -> Any:
     """A ``Data`` without padding of one observation, or the ``Batch`` of a batched one.
 
-    Arrays may be NumPy, JAX or torch. Equal to ``Batch.from_data_list(list, follow_batch=["action_features"])`` of the single graphs.
+    Arrays may be NumPy, JAX or torch. A batch equals ``Batch.from_data_list(graphs, ["action_features"])``.
     ``spec`` adds ``edge_type`` for relational layers. Raises MissingExtraError without torch_geometric.
     """
     data = require("torch_geometric.data", "train", "to_pyg")
@@ -68,7 +68,7 @@ def to_pyg(observation: GraphObservation | Mapping[str, Any], spec: GraphSpec | 
         ptr=ptr,
         **{f"{CANDIDATES}_batch": graph.repeat_interleave(actions), f"{CANDIDATES}_ptr": _pointers(actions)},
     )
-    counts = {"x": nodes, "u": torch.ones_like(nodes)} | {key: edges for key in ("edge_index", "edge_attr", "edge_type")}
+    counts = {"x": nodes, "u": torch.ones_like(nodes)} | dict.fromkeys(("edge_index", "edge_attr", "edge_type"), edges)
     # what ``from_data_list`` remembers, and ``batch[i]`` and ``to_data_list`` need
     batch._num_graphs = count
     batch._slice_dict = {key: _pointers(counts.get(key, actions)).cpu() for key in parts}
@@ -79,7 +79,7 @@ def to_pyg(observation: GraphObservation | Mapping[str, Any], spec: GraphSpec | 
 def to_padded(observation: GraphObservation | Mapping[str, Any], spec: GraphSpec | None = None) -> Any:
     """One ``Data`` of static shapes that keeps the padding: faster than :func:`to_pyg`, and never waits for a GPU.
 
-    Node i of graph b is row ``b * N + i``. One more row at the end, of zeros, is the sink that masked edges run in; its entry in
+    Node i of graph b is row ``b * N + i``. One more row at the end, of zeros, is the sink of masked edges; its entry in
     ``batch`` is B, so pool into B + 1 rows and drop the last. ``node_mask`` and ``edge_mask`` tell what is real.
     """
     data = require("torch_geometric.data", "train", "to_padded")

@@ -12,8 +12,8 @@ from dispatchgym.gnn.normalise import Normaliser, compared, linear_and_log
 class StaticEncoder(nn.Module):
     """Node embeddings from the static node columns and typed edges, both directions.
 
-    Each layer: mean over incoming neighbours per (relation, direction), a linear map of them and of the node itself, ReLU, residual,
-    layer norm. Masked edges go to a sink row, so that padding changes nothing.
+    Each layer: mean over incoming neighbours per (relation, direction), a linear map of them and of the node itself, ReLU,
+    residual, layer norm. Masked edges are left out, so padding changes nothing.
     """
 
     def __init__(self, spec: GraphSpec, width: int, layers: int) -> None:
@@ -29,7 +29,7 @@ class StaticEncoder(nn.Module):
     def forward(
         self, nodes: Tensor, node_mask: Tensor, edge_index: Tensor, edges: Tensor, edge_mask: Tensor, globals_: Tensor
     ) -> Tensor:
-        """nodes f32[B, N, F or static F], node_mask bool[B, N], edge_index int[B, 2, E], edges f32[B, E, G] -> f32[B, N, width]."""
+        """f32[B, N, width] of nodes f32[B, N, F or static F], edge_index int[B, 2, E], edges f32[B, E, G] and masks."""
         if nodes.shape[-1] != len(self.normaliser.static_nodes):
             nodes = nodes[..., self.normaliser.static_nodes]
         batch, n, _ = nodes.shape

@@ -1,10 +1,10 @@
 """The candidate-scoring network: one for all families, all sizes.
 
-A static encoder runs once per instance. At each step a candidate is its nodes' embeddings, its own features (scaled, and compared
-with the other candidates) and the globals. Candidates then hear of each other through two weighted averages, over all legal ones
-and over those that want the same last node (the machine); the weights are learned per candidate and head, as in attention whose
-keys do not depend on the query, which costs a quarter of it on a CPU. A small head gives each a logit. Nothing in the weights
-knows a size.
+A static encoder runs once per instance. At each step a candidate is its nodes' embeddings, its own features (scaled,
+and compared with the other candidates) and the globals. Candidates then hear of each other through two weighted averages,
+over all legal ones and over those that want the same last node (the machine); the weights are learned per candidate and
+head, as in attention whose keys do not depend on the query, which costs a quarter of it on a CPU. A small head gives each
+a logit. Nothing in the weights knows a size.
 """
 
 from __future__ import annotations
@@ -71,18 +71,22 @@ class GraphScorer(nn.Module):
         h = self.project(self.encoder(*(observation[k] for k in keys)))
         return h.reshape(*h.shape[:2], self.nodes_per_action, -1).transpose(1, 2).contiguous()
 
-    def candidates(self, encoded: Tensor, step: Step) -> Tensor:
-        """f32[B, k, A, hidden] for lanes of B instances with k lanes each."""
+    def candidates(self, encoded: Tensor, step: Step, graph: Tensor | None = None) -> Tensor:
+        """f32[B, k, A, hidden] for lanes of B instances with k lanes each; ``graph`` as in :meth:`forward`."""
         x = self.normaliser.scaled("action", step.action_features, step.globals, rows=1)
         g = self.normaliser.scaled("global", step.globals, step.globals, rows=0)
         u = self.features(torch.cat([*linear_and_log(x), compared(x, step.action_mask)], -1))
-        u = u + self.context(torch.cat(linear_and_log(g), -1)).unsqueeze(-2) + self._gather(encoded, step.action_nodes)
+        u = u + self.context(torch.cat(linear_and_log(g), -1)).unsqueeze(-2)
+        u = u + self._gather(encoded, step.action_nodes, graph)
         u = torch.relu(self.enter(torch.relu(u)))
         return u + self._exchange(u, step)
 
-    def forward(self, encoded: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """(logits f32[B, k, A] with MASKED where illegal, value f32[B, k])."""
-        u = self.candidates(encoded, step)
+    def forward(self, encoded: Tensor, step: Step, graph: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(logits f32[B, k, A] with MASKED where illegal, value f32[B, k]).
+
+        ``graph`` i64[B]: the row of ``encoded`` that each entry of ``step`` plays on, if not one to one.
+        """
+        u = self.candidates(encoded, step, graph)
         weight = step.action_mask.unsqueeze(-1).to(u.dtype)
         mean = (u * weight).sum(-2) / weight.sum(-2).clamp(min=1)
         top = torch.where(step.action_mask.unsqueeze(-1), u, 0.0).amax(-2)
@@ -91,10 +95,11 @@ class GraphScorer(nn.Module):
         logits = self.score(v).squeeze(-1)
         return logits.masked_fill(~step.action_mask, MASKED), self.value(pooled).squeeze(-1)
 
-    def _gather(self, encoded: Tensor, action_nodes: Tensor) -> Tensor:
+    def _gather(self, encoded: Tensor, action_nodes: Tensor, graph: Tensor | None) -> Tensor:
         batch, roles, n, hidden = encoded.shape
-        offset = n * torch.arange(batch * roles, device=encoded.device).reshape(batch, *[1] * (action_nodes.dim() - 2), roles)
-        index = action_nodes.long() + offset
+        offset = n * torch.arange(batch * roles, device=encoded.device).reshape(batch, roles)
+        offset = offset if graph is None else offset[graph]
+        index = action_nodes.long() + offset.reshape(len(offset), *[1] * (action_nodes.dim() - 2), roles)
         flat = encoded.reshape(-1, hidden)
         return sum(flat[index[..., role]] for role in range(roles))  # type: ignore[return-value]
 

@@ -1,7 +1,8 @@
 """Natural units to what a network likes: size-agnostic, and blind to the unit of time or money.
 
-Every column of a unit u is read as (x - origin) / magnitude with the globals that ``GraphSpec.scales`` names for u. A network
-then sees each column in three ways: linear (damped), compressed by a signed logarithm, and compared with the other rows.
+Every column of a unit u is read as (x - origin) / magnitude with the globals that ``GraphSpec.scales`` names for u. A
+network then sees each column in three ways: linear (damped), compressed by a signed logarithm, and compared with the
+other rows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Normaliser:
         self.static_nodes = [i for i, c in enumerate(spec.node_columns) if not c.dynamic]
 
     def scaled(self, part: str, values: Tensor, globals_: Tensor, rows: int) -> Tensor:
-        """(x - origin) / magnitude per column; ``rows`` axes lie between the batch axes of ``globals_`` and the columns."""
+        """(x - origin) / magnitude per column; ``rows`` axes lie between the batch axes of ``globals_`` and columns."""
         columns = self.spec.columns(part)
         if part == "node" and values.shape[-1] == len(self.static_nodes):
             columns = tuple(columns[i] for i in self.static_nodes)
@@ -50,7 +51,7 @@ def linear_and_log(x: Tensor) -> list[Tensor]:
 
 
 def compared(x: Tensor, mask: Tensor) -> Tensor:
-    """Standard score of each row against the masked rows of its set; x [..., R, C], mask [..., R]; 0 outside the mask."""
+    """Standard score of each row among the masked rows of its set; x [..., R, C], mask [..., R]; 0 outside the mask."""
     weight = mask.unsqueeze(-1).to(x.dtype)
     count = weight.sum(-2, keepdim=True).clamp(min=1)
     mean = (x * weight).sum(-2, keepdim=True) / count

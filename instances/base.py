@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # the command line reads the registry and these errors withou
     import jax
 
 
+LISTINGS = {"env": "envs", "suite": "suites", "policy": "policies"}  # verbs of the command line
+
+
 class DispatchGymError(Exception):
     """Base of the errors raised for bad input: one line with cause, value and remedy."""
 
@@ -35,10 +38,14 @@ class UnknownNameError(DispatchGymError, KeyError):
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         if near:
             hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+        elif not known:
+            hint = "there are none"
         elif len(known) <= 12:
             hint = "known: " + ", ".join(known)
+        elif kind in LISTINGS:
+            hint = f"there are {len(known)}; list them with `dispatchgym {LISTINGS[kind]}`"
         else:
-            hint = f"there are {len(known)}; list them with `dispatchgym {kind}s`"
+            hint = f"there are {len(known)}, such as {known[0]} and {known[-1]}"
         self.message = f"unknown {kind} {name!r}; {hint}"
         super().__init__(self.message)
 

@@ -33,7 +33,9 @@ class Run:
             if not stored.is_file():
                 raise CheckpointError(f"{folder} holds no run to resume; start it without --resume")
             if stored.read_text(encoding="utf-8") != text:
-                raise CheckpointError(f"{stored} differs from this configuration; resume with the same one or choose another --out")
+                raise CheckpointError(
+                    f"{stored} differs from this configuration; resume with the same one or choose another --out"
+                )
         elif stored.exists():
             raise CheckpointError(f"{folder} already holds a run; continue it with --resume or choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,9 @@ class Run:
         from torch.utils.tensorboard import SummaryWriter
 
         path = self.folder / "metrics.jsonl"
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step] if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        whole = [line for line in lines if line.endswith("}")]  # the last may be torn
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
         write_text(path, "".join(line + "\n" for line in kept))
         self._metrics = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
@@ -66,7 +70,13 @@ class Run:
             self._metrics.close()
             self._board.close()
 
-    def save_state(self, step: int, optimizer: torch.optim.Optimizer, network: torch.nn.Module, extra: dict[str, torch.Tensor]) -> None:
+    def saved(self) -> bool:
+        """Whether there is a state to resume; a run that was interrupted before its first save starts again."""
+        return (self.folder / STATE).is_file()
+
+    def save_state(
+        self, step: int, optimizer: torch.optim.Optimizer, network: torch.nn.Module, extra: dict[str, torch.Tensor]
+    ) -> None:
         """Weights, optimiser and random state in one file, replaced in one step."""
         tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
         for index, slot in optimizer.state_dict()["state"].items():
@@ -74,7 +84,9 @@ class Run:
         tensors |= {f"extra.{k}": v for k, v in extra.items()} | {"step": torch.tensor(step)}
         write_tensors(self.folder / STATE, tensors)
 
-    def load_state(self, optimizer: torch.optim.Optimizer, network: torch.nn.Module) -> tuple[int, dict[str, torch.Tensor]]:
+    def load_state(
+        self, optimizer: torch.optim.Optimizer, network: torch.nn.Module
+    ) -> tuple[int, dict[str, torch.Tensor]]:
         """Restore what :meth:`save_state` wrote; (step, extra)."""
         tensors = read_tensors(self.folder / STATE)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
@@ -89,7 +101,7 @@ class Run:
 
 def manifest() -> dict[str, Any]:
     """Versions, platform and commit of what runs."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
@@ -108,7 +120,8 @@ def manifest() -> dict[str, Any]:
 def _commit() -> str | None:
     folder = Path(__file__).resolve().parent
     try:
-        out = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+        command = ["git", "rev-parse", "HEAD"]
+        out = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return None
     return out.stdout.strip() or None

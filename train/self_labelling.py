@@ -1,12 +1,15 @@
 """Self-labelling: sample k solutions of an instance, imitate the best one (SLIM, Corsini et al., NeurIPS 2024).
 
-No reward, no critic: cross-entropy on the decisions of the best sampled solution. A dispatching rule may put its own solution
-among the samples (``teacher``): while the network is worse than the rule it learns from the rule, afterwards from itself, so that
-no separate warm start is needed. The instance is encoded once; candidates are scored by a small head at each step.
+No reward, no critic: cross-entropy on the decisions of the best sampled solution. A dispatching rule may put its own
+solution among the samples (``teacher``): while the network is worse than the rule it learns from the rule, afterwards from
+itself, so that no separate warm start is needed. The instance is encoded once; candidates are scored by a small head at
+each step.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +22,10 @@ import torch
 from torch import Tensor
 
 from dispatchgym.agents import checkpoint
-from dispatchgym.agents.lanes import Played, Step, encode, play, stepper, to_torch
+from dispatchgym.agents.lanes import Played, encode, play, stepper, to_torch
 from dispatchgym.envs.core import Environment, rollout
-from dispatchgym.envs.registry import door, lookup, make
-from dispatchgym.gnn.network import Architecture, GraphScorer
+from dispatchgym.envs.registry import Entry, door, lookup, make
+from dispatchgym.gnn.network import Architecture, GraphScorer, Step
 from dispatchgym.train.run import Run
 
 
@@ -43,6 +46,7 @@ class Config:
     final_share: float = 0.02  # of the learning rate at the end (cosine)
     warm_up: int = 50  # iterations of linear growth of the learning rate
     clip: float = 1.0  # largest norm of the gradient
+    average: float = 0.99  # evaluated and kept is a moving average of the weights with this memory an iteration; 0: none
     seed: int = 0
     width: int = 64
     layers: int = 3
@@ -73,6 +77,7 @@ class Trainer:
         if config.initial is not None:
             env = next(iter(self.envs.values()))
             self.network = checkpoint.load(Path(config.initial), config.env, env)[0].train()
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.random = torch.Generator().manual_seed(config.seed)
         self.key = jax.random.key(config.seed)
@@ -80,9 +85,10 @@ class Trainer:
         self.best = float("inf")
         self.spent = 0.0
         self.run = Run(folder, config, resume)
-        if resume:
+        if resume and self.run.saved():
             self.step, extra = self.run.load_state(self.optimizer, self.network)
             self.random.set_state(extra["random"])
+            self.averaged.load_state_dict({k: extra[f"average.{k}"] for k in self.averaged.state_dict()})
             self.best, self.spent = float(extra["best"]), float(extra["spent"])
         self.run.open(self.step)
 
@@ -128,7 +134,8 @@ class Trainer:
         played = play(env, problems, self.network, c.samples, self.random)
         actions, objective = self.best_actions(env, problems, played)
         loss = self.imitate(env, problems, actions)
-        scale = np.asarray(jax.vmap(env.offset)(problems), float)
+        self._average()
+        scale = offsets(env, problems)
         return {
             "train/loss": loss,
             "train/best_ratio": float((objective / scale).mean()),
@@ -137,10 +144,7 @@ class Trainer:
 
     def problems(self, generator: str, key: jax.Array, count: int) -> Any:
         """``count`` prepared problems of a generator."""
-        env = self.envs[generator]
-        source = self.entry.source(generator=generator)
-        instances = jax.jit(jax.vmap(source.generator))(jax.random.split(key, count))
-        return stepper(env).prepare(instances)
+        return draw(self.entry, self.envs[generator], generator, key, count)
 
     def best_actions(self, env: Environment, problems: Any, played: Played) -> tuple[np.ndarray, np.ndarray]:
         """(i32[T, B], i64[B]): the best lane of each instance, or the teacher's solution where that is better."""
@@ -161,7 +165,7 @@ class Trainer:
         if not hasattr(self, "_teachers"):
             self._teachers: dict[Environment, Any] = {}
         if env not in self._teachers:
-            own = self.entry.load()(env.size, **(self.config.options | dict(rule.options)))
+            own = self.entry.build(env.size, **(self.config.options | dict(rule.options)))
             policy = rule.make(own.graph)
             self._teachers[env] = jax.jit(lambda p: rollout(own, policy, p, jax.random.key(0))[1::3])
         actions, objective = self._teachers[env](problems)
@@ -188,6 +192,12 @@ class Trainer:
             losses.append(float(loss.detach()))
         return sum(losses) / len(losses)
 
+    @torch.no_grad()
+    def _average(self) -> None:
+        memory = min(self.config.average, self.step / (self.step + 10))  # so that the first weights are soon forgotten
+        for kept, new in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+            kept.lerp_(new, 1 - memory)
+
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine down to ``final_share``."""
         c = self.config
@@ -202,9 +212,10 @@ class Trainer:
         ratios = []
         for index, name in enumerate(self.config.validation):
             env = self.envs[name]
-            problems = self.problems(name, jax.random.fold_in(self.key, VALIDATION_SEED + index), self.config.validation_count)
-            scale = np.asarray(jax.vmap(env.offset)(problems), float)
-            greedy = float((play(env, problems, self.network).objective[:, 0] / scale).mean())
+            key = jax.random.fold_in(self.key, VALIDATION_SEED + index)
+            problems = self.problems(name, key, self.config.validation_count)
+            scale = offsets(env, problems)
+            greedy = float((play(env, problems, self.averaged).objective[:, 0] / scale).mean())
             scalars[f"eval/{name}"] = greedy
             ratios.append(greedy)
         scalars["eval/ratio"] = float(np.mean(ratios))
@@ -216,15 +227,32 @@ class Trainer:
             "random": self.random.get_state(),
             "best": torch.tensor(self.best, dtype=torch.float64),
             "spent": torch.tensor(self.spent, dtype=torch.float64),
-        }
+        } | {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
         self.run.save_state(self.step, self.optimizer, self.network, extra)
 
     def export(self, folder: Path) -> None:
         """The policy as a checkpoint that eval reads."""
         spec = next(iter(self.envs.values())).graph
-        details = {"algorithm": "self_labelling", "iterations": self.step, "seed": self.config.seed, "train_seconds": round(self.spent)}
-        card = checkpoint.Card(self.config.env, spec.schema_hash(), self.network.architecture, self.config.options, details)
-        checkpoint.save(folder, self.network, card)
+        c = self.config
+        seconds = round(self.spent)
+        details = {"algorithm": "self_labelling", "iterations": self.step, "seed": c.seed, "train_seconds": seconds}
+        card = checkpoint.Card(c.env, spec.schema_hash(), self.network.architecture, c.options, details)
+        checkpoint.save(folder, self.averaged, card)
+
+
+def draw(entry: Entry, env: Environment, generator: str, key: jax.Array, count: int) -> Any:
+    """``count`` prepared problems of a named generator."""
+    return stepper(env).prepare(_sampler(entry.source(generator=generator).generator)(jax.random.split(key, count)))
+
+
+def offsets(env: Environment, problems: Any) -> np.ndarray:
+    """f64[B]: what objectives are divided by in ratios."""
+    return np.asarray(stepper(env).offset(problems), float)
+
+
+@functools.lru_cache(maxsize=64)
+def _sampler(generator: Any) -> Any:
+    return jax.jit(jax.vmap(generator))  # kept: a new function object would be compiled anew in every iteration
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, live: Tensor) -> Tensor:

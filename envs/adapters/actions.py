@@ -59,8 +59,8 @@ def parse(space: gymnasium.Space, action: Any, lanes: int | None = None) -> np.n
         raise ActionError(f"{what} {_short(action)} holds {array.dtype} values; give {_wanted(space, lanes)}")
     if array.shape != shape:
         raise ActionError(f"{what} {_short(action)} has shape {array.shape}, not {shape}; give {_wanted(space, lanes)}")
-    top = int(np.max(space.n if isinstance(space, gymnasium.spaces.Discrete) else space.nvec))
-    return np.clip(array, -1, top).astype(np.int32)  # so that no large integer wraps around to a legal one
+    top = int(np.max(getattr(space, "nvec", getattr(space, "n", 0))))
+    return np.asarray(np.clip(array, -1, top), np.int32)  # so that no large integer wraps around to a legal one
 
 
 def parse_device(space: gymnasium.Space, actions: jax.Array, lanes: int) -> jax.Array:

@@ -54,6 +54,7 @@ class Step:
     objective: Any  # i32[B]      of the episode that the reward belongs to
     metrics: dict[str, Any]  # [B]         of the same episode
     fresh: Any  # bool[B]
+    over: Any  # bool[B]     the lane waits for a reset: Carry.done, in an array that is not donated
     row: Any  # i32[B]      of the pool that the lane plays
     last_state: Any = None  # leading axis B: before an autoreset in the same step, like the next two
     last_index: Any = None  # i32[B]
@@ -77,7 +78,7 @@ def select(mask: Array, new: Any, old: Any) -> Any:
 def face(env: Environment, problem: Any, state: Any) -> tuple[dict[str, Array], Array]:
     """(observation in the Dict space, mask as bool[A]) of one lane; in a space masks are int8, as MultiBinary's are."""
     observation = env.observe(problem, state)
-    arrays = observation.asdict()
+    arrays = {name: array for name, array in observation.asdict().items() if name in env.graph.space().spaces}
     return {k: v.astype(jnp.int8) if v.dtype == bool else v for k, v in arrays.items()}, observation.action_mask
 
 
@@ -95,7 +96,7 @@ def restart(env: Environment, pool: Pool, carry: Carry, who: Array) -> tuple[Car
     problems = gather(pool.problems, index)
     state = select(who, jax.vmap(env.reset)(problems), carry.state)
     after = Carry(state, index, jnp.where(who, 0, carry.elapsed), carry.done & ~who, pointer)
-    return after, _report(env, problems, state, who, index)
+    return after, _report(env, problems, state, who, after)
 
 
 def advance(env: Environment, mode: AutoresetMode, pool: Pool, carry: Carry, action: Array) -> tuple[Carry, Step]:
@@ -109,7 +110,7 @@ def advance(env: Environment, mode: AutoresetMode, pool: Pool, carry: Carry, act
         return played, replace(step, observation=observation, mask=mask)
     ended = played.done
     after, shown = restart(env, pool, played, ended)
-    step = replace(step, observation=shown.observation, mask=shown.mask, fresh=ended, row=shown.row)
+    step = replace(step, observation=shown.observation, mask=shown.mask, fresh=ended, over=shown.over, row=shown.row)
     last = {"last_state": played.state, "last_index": carry.index, "last_invalid": step.invalid}
     return after, replace(step, invalid=step.invalid & ~ended, **last)
 
@@ -120,8 +121,8 @@ def _next_step(env: Environment, pool: Pool, carry: Carry, action: Array) -> tup
     problems = gather(pool.problems, index)  # of the coming episode where one is due: one gather serves both cases
     played, step = _play(env, pool, problems, replace(carry, done=jnp.zeros_like(waiting)), action)
     state = select(waiting, jax.vmap(env.reset)(problems), played.state)
-    elapsed = jnp.where(waiting, 0, played.elapsed)
-    shown = _report(env, problems, state, waiting, index)
+    after = Carry(state, index, jnp.where(waiting, 0, played.elapsed), played.done & ~waiting, pointer)
+    shown = _report(env, problems, state, waiting, after)
     step = replace(
         shown,
         reward=jnp.where(waiting, 0.0, step.reward),
@@ -129,7 +130,7 @@ def _next_step(env: Environment, pool: Pool, carry: Carry, action: Array) -> tup
         truncated=step.truncated & ~waiting,
         invalid=step.invalid & ~waiting,
     )
-    return Carry(state, index, elapsed, played.done & ~waiting, pointer), step
+    return after, step
 
 
 def _play(env: Environment, pool: Pool, problems: Any, carry: Carry, action: Array) -> tuple[Carry, Step]:
@@ -147,17 +148,20 @@ def _play(env: Environment, pool: Pool, problems: Any, carry: Carry, action: Arr
         objective=jax.vmap(env.objective)(problems, moved.state),
         metrics=jax.vmap(env.metrics)(problems, moved.state),
         fresh=jnp.zeros_like(truncated),
+        over=moved.terminated | truncated,
         row=carry.index,
     )
     return Carry(moved.state, carry.index, elapsed, moved.terminated | truncated, carry.pointer), step
 
 
-def _report(env: Environment, problems: Any, state: Any, fresh: Array, row: Array) -> Step:
+def _report(env: Environment, problems: Any, state: Any, fresh: Array, after: Carry) -> Step:
     observation, mask = jax.vmap(partial(face, env))(problems, state)
     no = jnp.zeros_like(fresh)
     objective = jax.vmap(env.objective)(problems, state)
     metrics = jax.vmap(env.metrics)(problems, state)
-    return Step(observation, mask, no.astype(jnp.float32), no, no, no, objective, metrics, fresh, row)
+    return Step(
+        observation, mask, no.astype(jnp.float32), no, no, no, objective, metrics, fresh, after.done, after.index
+    )
 
 
 class Kernels:

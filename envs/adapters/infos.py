@@ -23,8 +23,10 @@ def device_infos(step: Step, there: np.ndarray, results: bool) -> dict[str, Any]
     return infos
 
 
-def host_infos(step: Step, there: np.ndarray, names: Callable[[], list[str]], results: bool) -> dict[str, Any]:
-    """The same in writable NumPy arrays, as SyncVectorEnv builds them; ``names`` of all lanes if one was reset."""
+def host_infos(
+    step: Step, there: np.ndarray, names: Callable[[np.ndarray], list[str]], results: bool
+) -> dict[str, Any]:
+    """The same in writable NumPy arrays, as SyncVectorEnv builds them; ``names`` turns rows of the pool into names."""
     mask, invalid, fresh = np.array(step.mask), np.array(step.invalid), np.array(step.fresh)
     mask[~there] = False
     infos = {
@@ -35,7 +37,7 @@ def host_infos(step: Step, there: np.ndarray, names: Callable[[], list[str]], re
     }
     if fresh.any():
         instance = np.full(len(fresh), None, object)
-        instance[fresh] = np.array(names(), object)[fresh]
+        instance[fresh] = names(np.asarray(step.row)[fresh])
         infos |= {"instance": instance, "_instance": fresh}
     return infos | (host_results(step) if results else {})
 
@@ -73,7 +75,7 @@ def final_infos(step: Step, observations: Iterable[tuple[int, dict[str, np.ndarr
 
 
 def _paired(values: dict[str, Any], there: Any) -> dict[str, Any]:
-    pairs = {}
+    pairs: dict[str, Any] = {}
     for name, value in values.items():
         pairs |= {name: value, f"_{name}": there.copy() if isinstance(there, np.ndarray) else there}
     return pairs

@@ -17,7 +17,7 @@ from dispatchgym.envs.adapters.actions import parse, parse_device
 from dispatchgym.envs.adapters.fused import Carry, Pool, Step, kernels
 from dispatchgym.envs.core import Environment
 from dispatchgym.envs.source import Source
-from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.instances.base import DispatchGymError, unstack
 
 SMALLEST_POOL = 256  # of a generator; twice the lanes if that is more, so that no lane waits for a refill
 CHUNK = 64  # final observations are made so many at a time, in a call of one shape
@@ -102,6 +102,8 @@ class Lanes:
 
     def step(self, action: Any) -> Step:
         """One fused call; ``action`` as :meth:`parse` returned it."""
+        assert self.pool is not None
+        assert self.carry is not None
         self.carry, step = self.kernels.step(self.mode)(self.pool, self.carry, action)
         return step
 
@@ -122,18 +124,16 @@ class Lanes:
             for i, lane in enumerate(some):
                 yield int(lane), {name: value[i].copy() for name, value in arrays.items()}
 
-    def names(self) -> list[str]:
-        """The instance that each lane is playing."""
-        assert self.carry is not None
-        return [self.source.name(self.tickets[row]) for row in np.asarray(self.carry.index)]
+    def names(self, rows: np.ndarray) -> list[str]:
+        """The instances in ``rows`` (i32[R]) of the pool."""
+        return [self.source.name(self.tickets[row]) for row in rows.tolist()]
 
     def row(self, lane: int) -> tuple[Any, Any]:
         """(problem, state) of one lane on the host."""
         assert self.carry is not None
         assert self.pool is not None
         index = int(np.asarray(self.carry.index)[lane])
-        take = lambda tree, i: jax.tree.map(lambda leaf: np.asarray(leaf[i]), tree)  # noqa: E731
-        return take(self.pool.problems, index), take(self.carry.state, lane)
+        return unstack(self.pool.problems, index), unstack(self.carry.state, lane)
 
     def _problems(self, tickets: Sequence[int]) -> Any:
         return self.kernels.prepare(self.put(self.source.batch(tickets)))

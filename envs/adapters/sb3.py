@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,19 +98,19 @@ class SB3VecEnv(VecEnv):
         """Whether the lanes have the attribute."""
         return hasattr(self, attr_name) or hasattr(self.lanes, attr_name) or hasattr(self.lanes.core, attr_name)
 
-    def get_attr(self, attr_name: str, indices: int | Sequence[int] | None = None) -> list[Any]:
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
         """The attribute once per lane. Raises AttributeError."""
         owner = next((o for o in (self.lanes, self.lanes.core) if hasattr(o, attr_name)), self.lanes)
         return [getattr(owner, attr_name) for _ in self._get_indices(indices)]
 
-    def set_attr(self, attr_name: str, value: Any, indices: int | Sequence[int] | None = None) -> None:
+    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
         """Set an attribute of all lanes; they have it in common."""
         if len(list(self._get_indices(indices))) != self.num_envs:
             raise ValueError(f"the lanes have {attr_name!r} in common; set it for all of them")
         self.lanes.set_attr(attr_name, value)
 
     def env_method(
-        self, method_name: str, *method_args: Any, indices: int | Sequence[int] | None = None, **method_kwargs: Any
+        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
     ) -> list[Any]:
         """``action_masks`` or ``render`` lane by lane, else a method common to the lanes."""
         if method_name == "action_masks":
@@ -118,7 +118,7 @@ class SB3VecEnv(VecEnv):
         results = self.lanes.call(method_name, *method_args, **method_kwargs)
         return [results[i] for i in self._get_indices(indices)]
 
-    def env_is_wrapped(self, wrapper_class: type, indices: int | Sequence[int] | None = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: int | Iterable[int] | None = None) -> list[bool]:
         """No lane is wrapped (VecMonitor is how SB3 records episodes of a VecEnv)."""
         return [False for _ in self._get_indices(indices)]
 

@@ -54,7 +54,7 @@ class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
             raise UnknownNameError("render_mode", render_mode, self.core.render_modes)
         self.render_mode = render_mode
         self.invalid_action = check_policy(invalid_action)
-        self.observation_space = self.core.graph.space()
+        self.observation_space = self.core.graph.space()  # type: ignore[assignment]
         self.action_space = self.core.action_space
         self._limit = step_limit(self.core, max_episode_steps)
         self._kernels = kernels(self.core)

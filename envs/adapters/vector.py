@@ -30,7 +30,8 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
     tells which instance a lane plays, ``envs.lanes.tickets[row]`` its ticket in ``envs.source``; with ``"numpy"`` all
     is copied to writable arrays and equals what ``SyncVectorEnv`` returns, ``infos["instance"]`` included. Observations
     are in the batched Dict space, so masks are int8; ``infos["action_mask"]`` is bool. Final observations
-    (``autoreset_mode="SameStep"``) are always NumPy, made only when an episode ended.
+    (``autoreset_mode="SAME_STEP"``) are always NumPy, made only when an episode ended. Wrappers that write into
+    rewards, such as Gymnasium's RecordEpisodeStatistics, need ``"numpy"``.
 
     The pool: a fixed list in order, whatever the seed; of a generator ``pool_size`` fresh instances (default 256 or
     twice the lanes), the first ``num_envs`` being those that single environments with the same seeds draw. ``reset``
@@ -74,7 +75,7 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
         self.single_action_space = self.core.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._mask: Any = None
+        self._last: Step | None = None  # its arrays may be viewed: those of the carry are donated
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -91,7 +92,7 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
         elif self.lanes.pool is None:
             self.lanes.fill([self.np_random])
         step = self.lanes.restart(who)
-        self._mask = step.mask
+        self._last = step
         return self._arrays(step.observation), self._infos(step, np.ones(self.num_envs, bool) if who is None else who)
 
     def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
@@ -101,7 +102,7 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
         if self.invalid_action == "raise":
             self._refuse(np.asarray(action))
         step = self.lanes.step(action)
-        self._mask = step.mask
+        self._last = step
         infos = self._infos(step)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and (ended := np.asarray(step.fresh)).any():
             infos |= final_infos(step, self.lanes.last_observations(step, np.flatnonzero(ended)))
@@ -118,7 +119,7 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
     def action_masks(self) -> np.ndarray:
         """bool[num_envs, A] of the current observations, a copy on the host."""
         self._check_running(finished=True)
-        return np.array(self._mask)
+        return np.array(self._shown.mask)
 
     def render(self) -> tuple[Any, ...]:
         """One picture per lane in ``render_mode``."""
@@ -177,18 +178,23 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
             )
         return mask
 
+    @property
+    def _shown(self) -> Step:
+        assert self._last is not None
+        return self._last
+
     def _check_running(self, finished: bool = False) -> None:
         if self.lanes.carry is None:
             raise ResetNeeded("no episodes are running; call reset() first")
         if not finished and self.autoreset_mode is AutoresetMode.DISABLED:
-            over = np.flatnonzero(np.asarray(self.lanes.carry.done))
+            over = np.flatnonzero(np.asarray(self._shown.over))
             if len(over):
                 raise ResetNeeded(
                     f"the episodes of lanes {over.tolist()[:10]} are over; reset them with options['reset_mask']"
                 )
 
     def _refuse(self, actions: np.ndarray) -> None:
-        mask, waiting = np.asarray(self._mask), np.asarray(self.lanes.carry.done)  # type: ignore[union-attr]
+        mask, waiting = np.asarray(self._shown.mask), np.asarray(self._shown.over)
         for lane, action in enumerate(actions):
             if not waiting[lane]:  # its action is ignored: the lane resets in this step
                 refuse(action, mask[lane], f" of lane {lane}")

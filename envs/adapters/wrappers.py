@@ -15,7 +15,7 @@ def to_graph(observation: dict[str, np.ndarray]) -> GraphInstance:
     """The graph without padding: nodes f32[n, F], edges f32[m, max(G, 1)], edge_links i32[m, 2]."""
     real, kept = observation["node_mask"].astype(bool), observation["edge_mask"].astype(bool)
     links = compact(real)[observation["edge_index"][:, kept]].T  # (m, 2) here, (2, m) in PyG
-    edges = observation["edges"][kept]
+    edges = observation.get("edges", np.zeros((len(kept), 0), np.float32))[kept]
     if edges.shape[1] == 0:  # Graph takes edges and links together or not at all
         edges = np.zeros((len(edges), 1), np.float32)
     return GraphInstance(observation["nodes"][real], edges, np.ascontiguousarray(links))
@@ -26,7 +26,7 @@ def compact(real: np.ndarray) -> np.ndarray:
     return ((np.cumsum(real) - 1) * real).astype(np.int32)
 
 
-class GraphSpaceWrapper(gymnasium.Wrapper[GraphInstance, Any, dict[str, np.ndarray], Any]):
+class GraphSpaceWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Observations in ``gymnasium.spaces.Graph``, exact and unpadded.
 
     What a Graph cannot hold goes to ``info``: ``globals``, ``action_features`` and ``action_nodes`` (renumbered like
@@ -36,8 +36,9 @@ class GraphSpaceWrapper(gymnasium.Wrapper[GraphInstance, Any, dict[str, np.ndarr
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         shapes = env.observation_space.spaces  # type: ignore[attr-defined]
-        columns = shapes["nodes"].shape[1], max(shapes["edges"].shape[1], 1)
-        self.observation_space = Graph(*(Box(-BOUND, BOUND, (width,), np.float32) for width in columns))
+        columns = shapes["nodes"].shape[1], max(shapes["edges"].shape[1] if "edges" in shapes else 0, 1)
+        nodes, edges = (Box(-BOUND, BOUND, (width,), np.float32) for width in columns)
+        self.observation_space = Graph(nodes, edges)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -54,14 +55,11 @@ class GraphSpaceWrapper(gymnasium.Wrapper[GraphInstance, Any, dict[str, np.ndarr
     def _rest(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         number = compact(observation["node_mask"].astype(bool))
         nodes = number[observation["action_nodes"]]
-        return {
-            "globals": observation["globals"],
-            "action_features": observation["action_features"],
-            "action_nodes": nodes,
-        }
+        rest = {name: observation[name] for name in ("globals", "action_features") if name in observation}
+        return rest | {"action_nodes": nodes}
 
 
-class PyGWrapper(gymnasium.Wrapper[Any, Any, dict[str, np.ndarray], Any]):
+class PyGWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Observations as ``torch_geometric.data.Data`` (extra ``train``); ``observation_space`` stays the Dict."""
 
     def __init__(self, env: gymnasium.Env) -> None:

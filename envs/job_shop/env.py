@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -31,7 +31,9 @@ class JobShopProblem:
     work_before: Any  # i32[J, K + 1]  work of the job before operation k; the last entry is the whole job
     machine_load: Any  # i32[M]
     lower_bound: Any  # i32[]     max(longest job, largest machine load)
-    nodes: Any  # f32[N, static columns]
+    queue: Any  # i32[M]     jobs that begin on the machine
+    first_completion: Any  # i32[M]     shortest of their first operations, NEVER if there are none
+    node_rows: Any  # f32[static columns, N]  feature-major: the compiler then copies rows instead of single numbers
     node_mask: Any  # bool[N]
     edge_index: Any  # i32[2, E]
     edges: Any  # f32[E, 2]
@@ -45,9 +47,16 @@ class JobShopState:
     """A partial schedule. Times are in the instance's units."""
 
     next_operation: Any  # i32[J]     operations of job j scheduled so far
+    machine: Any  # i32[J]     machine of the job's next operation; 0 once it is finished
+    duration: Any  # i32[J]     its processing time; 0 once the job is finished
+    after_machine: Any  # i32[J]     the same for the operation after it; kept here because gathers cost more than memory
+    after_duration: Any  # i32[J]
     job_ready: Any  # i32[J]     completion of the job's last scheduled operation
+    job_work: Any  # i32[J]     unscheduled work
     machine_ready: Any  # i32[M]     largest completion time on the machine
     machine_work: Any  # i32[M]     unscheduled work
+    queue: Any  # i32[M]     jobs whose next operation is on the machine
+    first_completion: Any  # i32[M]     smallest completion time among these, NEVER if there are none
     lower_bound: Any  # i32[]     of the makespan, given the partial schedule
     start: Any  # i32[J, K]  start time, -1 while unscheduled
     slot_start: Any  # i32[M, Q]  scheme left_shift: operations of the machine by time, NEVER = unused; else Q = 0
@@ -57,11 +66,9 @@ class JobShopState:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Candidates:
-    """The next operation of every job. Finished jobs carry zeros and ``open`` False."""
+    """Whether a job has a next operation, and where it would start; 0 for finished jobs."""
 
     open: Any  # bool[J]
-    machine: Any  # i32[J]
-    duration: Any  # i32[J]
     start: Any  # i32[J]
 
 
@@ -105,6 +112,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         total = work_before[:, -1]
         machine_load = jnp.zeros(machines, jnp.int32).at[machine.ravel()].add(duration.ravel())
         visited = jnp.zeros(machines, jnp.int32).at[machine.ravel()].add(real.ravel().astype(jnp.int32))
+        begins = (machine[:, 0] == jnp.arange(machines)[:, None]) & real[:, 0]
 
         ones, zeros = real, jnp.zeros_like(real)
         after = (total[:, None] - work_before[:, 1:]) * real
@@ -112,7 +120,8 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         used = visited > 0
         none = jnp.zeros_like(machine_load)
         machine_columns = (none, used, none, none, none, machine_load)
-        nodes = jnp.concatenate([_columns(c.ravel() for c in op_columns), _columns(machine_columns)])
+        pairs = zip(op_columns, machine_columns, strict=True)
+        node_rows = jnp.stack([jnp.concatenate([o.ravel(), m]).astype(jnp.float32) for o, m in pairs])
 
         op_node = jnp.arange(jobs * width, dtype=jnp.int32).reshape(jobs, width)
         chained = real[:, 1:]
@@ -128,7 +137,9 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             work_before=work_before,
             machine_load=machine_load,
             lower_bound=jnp.maximum(total.max(), machine_load.max()),
-            nodes=nodes,
+            queue=begins.sum(axis=1),
+            first_completion=jnp.where(begins, duration[:, 0], NEVER).min(axis=1),
+            node_rows=node_rows,
             node_mask=jnp.concatenate([real.ravel(), used]),
             edge_index=jnp.stack([jnp.concatenate(source), jnp.concatenate(target)]),
             edges=_columns((precedence & edge_mask, ~precedence & edge_mask)),
@@ -140,9 +151,16 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         jobs, machines, width, _ = self.size
         return JobShopState(
             next_operation=jnp.zeros(jobs, jnp.int32),
+            machine=problem.machine[:, 0],
+            duration=problem.duration[:, 0],
+            after_machine=problem.machine[:, 1] if width > 1 else jnp.zeros(jobs, jnp.int32),
+            after_duration=problem.duration[:, 1] if width > 1 else jnp.zeros(jobs, jnp.int32),
             job_ready=jnp.zeros(jobs, jnp.int32),
+            job_work=problem.work_before[:, -1],
             machine_ready=jnp.zeros(machines, jnp.int32),
             machine_work=problem.machine_load,
+            queue=problem.queue,
+            first_completion=problem.first_completion,
             lower_bound=problem.lower_bound,
             start=jnp.full((jobs, width), -1, jnp.int32),
             slot_start=jnp.full((machines, self.slots), NEVER, jnp.int32),
@@ -151,8 +169,8 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
 
     def advance(self, problem: JobShopProblem, state: JobShopState, action: Array) -> tuple[JobShopState, Array]:
         job = jnp.clip(action, 0, self.size.jobs - 1)
-        k = jnp.clip(state.next_operation[job], 0, self.size.operations - 1)
-        machine, duration = problem.machine[job, k], problem.duration[job, k]
+        k = state.next_operation[job]
+        machine, duration = state.machine[job], state.duration[job]
         ready = state.job_ready[job]
         slot_start, slot_end = state.slot_start, state.slot_end
         if self.scheme == "left_shift":
@@ -165,45 +183,63 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         job_ready = state.job_ready.at[job].set(end)
         machine_ready = state.machine_ready.at[machine].max(end)
         machine_work = state.machine_work.at[machine].add(-duration)
-        bound = jnp.maximum(state.lower_bound, end + problem.work_before[job, -1] - problem.work_before[job, k + 1])
+        job_work = state.job_work.at[job].add(-duration)
+        bound = jnp.maximum(state.lower_bound, end + job_work[job])
         if self.scheme != "left_shift":
             bound = jnp.maximum(bound, machine_ready[machine] + machine_work[machine])
+        following = jnp.minimum(k + 2, self.size.operations - 1)
+        exists = k + 2 < self.size.operations
         after = JobShopState(
             next_operation=state.next_operation.at[job].add(1),
+            machine=state.machine.at[job].set(state.after_machine[job]),
+            duration=state.duration.at[job].set(state.after_duration[job]),
+            after_machine=state.after_machine.at[job].set(problem.machine[job, following] * exists),
+            after_duration=state.after_duration.at[job].set(problem.duration[job, following] * exists),
             job_ready=job_ready,
+            job_work=job_work,
             machine_ready=machine_ready,
             machine_work=machine_work,
+            queue=state.queue,
+            first_completion=state.first_completion,
             lower_bound=bound,
-            start=state.start.at[job, k].set(start),
+            start=state.start.at[job, k].set(start, mode="drop"),
             slot_start=slot_start,
             slot_end=slot_end,
         )
-        return after, (state.lower_bound - bound).astype(jnp.float32)
+        return self._requeue(problem, after, machine, job), (state.lower_bound - bound).astype(jnp.float32)
+
+    def _requeue(self, problem: JobShopProblem, state: JobShopState, left: Array, job: Array) -> JobShopState:
+        """Refresh the queues of the machine that ``job`` left and of the one it joined; the others cannot have changed."""
+        waits = state.next_operation[job] < problem.n_operations[job]
+        joined = state.machine[job]
+        queue = state.queue.at[left].add(-1).at[joined].add(waits)
+        c = self.candidates(problem, state)
+        completion = jnp.where(c.open, c.start + state.duration, NEVER)
+        both = jnp.stack([left, joined])
+        first = jnp.where(state.machine == both[:, None], completion, NEVER).min(axis=1)
+        return replace(state, queue=queue, first_completion=state.first_completion.at[both].set(first))
 
     def candidates(self, problem: JobShopProblem, state: JobShopState) -> Candidates:
         """The next operation of every job and where it would start."""
         is_open = state.next_operation < problem.n_operations
-        k = jnp.minimum(state.next_operation, self.size.operations - 1)[:, None]
-        machine = jnp.take_along_axis(problem.machine, k, axis=1)[:, 0] * is_open
-        duration = jnp.take_along_axis(problem.duration, k, axis=1)[:, 0] * is_open
         if self.scheme == "left_shift":
             start, _ = jax.vmap(_earliest_gap)(
-                state.slot_start[machine], state.slot_end[machine], state.job_ready, duration
+                state.slot_start[state.machine], state.slot_end[state.machine], state.job_ready, state.duration
             )
         else:
-            start = jnp.maximum(state.job_ready, state.machine_ready[machine])
-        return Candidates(is_open, machine, duration, start * is_open)
+            start = jnp.maximum(state.job_ready, state.machine_ready[state.machine])
+        return Candidates(is_open, start * is_open)
 
     def action_mask(self, problem: JobShopProblem, state: JobShopState) -> Array:
-        return self._mask(self.candidates(problem, state))
+        return self._mask(state, self.candidates(problem, state))
 
-    def _mask(self, c: Candidates) -> Array:
+    def _mask(self, state: JobShopState, c: Candidates) -> Array:
         if self.scheme == "non_delay":
             legal = c.open & (c.start == jnp.where(c.open, c.start, NEVER).min())
         elif self.scheme == "giffler_thompson":
-            completion = jnp.where(c.open, c.start + c.duration, NEVER)
+            completion = jnp.where(c.open, c.start + state.duration, NEVER)
             first = jnp.argmin(completion)
-            rivals = (c.machine == c.machine[first]) & (c.start < completion[first])
+            rivals = (state.machine == state.machine[first]) & (c.start < completion[first])
             legal = c.open & (rivals | (jnp.arange(self.size.jobs) == first))
         else:
             legal = c.open
@@ -232,7 +268,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         operation_node = jnp.arange(self.size.jobs) * self.size.operations + jnp.minimum(
             state.next_operation, self.size.operations - 1
         )
-        machine_node = self.size.jobs * self.size.operations + c.machine
+        machine_node = self.size.jobs * self.size.operations + state.machine
         return GraphObservation(
             nodes=self._nodes(problem, state),
             node_mask=problem.node_mask,
@@ -240,7 +276,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             edges=problem.edges,
             edge_mask=problem.edge_mask,
             globals=_columns(jnp.asarray(x, jnp.float32) for x in global_columns),
-            action_mask=self._mask(c),
+            action_mask=self._mask(state, c),
             action_nodes=jnp.stack([operation_node, machine_node], axis=1) * c.open[:, None],
             action_features=self._action_features(problem, state, c),
         )
@@ -257,41 +293,38 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
 
     def _nodes(self, problem: JobShopProblem, state: JobShopState) -> Array:
         scheduled = state.start >= 0
-        begun = jnp.take_along_axis(problem.work_before, state.next_operation[:, None], axis=1)
-        expected = state.job_ready[:, None] + problem.work_before[:, :-1] - begun
-        real = problem.node_mask[: scheduled.size]
+        # An unscheduled operation can start once the rest of its job before it is done.
+        begun = problem.work_before[:, -1] - state.job_work
+        expected = (state.job_ready - begun)[:, None] + problem.work_before[:, :-1]
+        real = problem.node_mask[: scheduled.size].reshape(scheduled.shape)
         operations = (scheduled, jnp.where(scheduled, state.start, expected), problem.duration * ~scheduled)
-        idle = jnp.zeros(self.size.machines)
-        machines = (idle, state.machine_ready, state.machine_work)
-        dynamic = jnp.concatenate([_columns(c.ravel() * real for c in operations), _columns(machines)])
-        return jnp.concatenate([problem.nodes, dynamic], axis=1)
+        machines = (jnp.zeros(self.size.machines), state.machine_ready, state.machine_work)
+        dynamic = [
+            jnp.concatenate([(operation * real).ravel().astype(jnp.float32), machine.astype(jnp.float32)])
+            for operation, machine in zip(operations, machines, strict=True)
+        ]
+        # Row by row, since the compiler copies rows fast; the transpose is a change of layout where the consumer allows it.
+        return jnp.concatenate([problem.node_rows, jnp.stack(dynamic)]).T
 
     def _action_features(self, problem: JobShopProblem, state: JobShopState, c: Candidates) -> Array:
-        last = self.size.operations - 1
         follows = state.next_operation + 1 < problem.n_operations
-        k = jnp.minimum(state.next_operation + 1, last)[:, None]
-        next_machine = jnp.take_along_axis(problem.machine, k, axis=1)[:, 0]
-        next_duration = jnp.take_along_axis(problem.duration, k, axis=1)[:, 0]
-        before = jnp.take_along_axis(problem.work_before, state.next_operation[:, None], axis=1)[:, 0]
-        total = problem.work_before[:, -1]
-        same = (c.machine[:, None] == c.machine) & c.open
-        completion = c.start + c.duration
+        completion = c.start + state.duration
         features = (
-            c.duration,
+            state.duration,
             state.job_ready,
-            state.machine_ready[c.machine],
+            state.machine_ready[state.machine],
             c.start,
-            total - before,
-            before + c.duration,
+            state.job_work,
+            problem.work_before[:, -1] - state.job_work + state.duration,
             problem.n_operations - state.next_operation,
-            state.machine_work[c.machine],
-            same.sum(axis=1),
-            jnp.where(same, completion, NEVER).min(axis=1),
-            next_duration * follows,
-            jnp.where(follows, state.machine_ready[next_machine], completion),
-            state.machine_work[next_machine] * follows,
+            state.machine_work[state.machine],
+            state.queue[state.machine],
+            state.first_completion[state.machine],
+            state.after_duration,
+            jnp.where(follows, state.machine_ready[state.after_machine], completion),
+            jnp.where(follows, state.machine_work[state.after_machine], 0),
         )
-        return _columns(features) * c.open[:, None]
+        return jnp.stack([(f * c.open).astype(jnp.float32) for f in features]).T
 
 
 def _columns(columns: Any) -> Array:

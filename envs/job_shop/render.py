@@ -83,7 +83,7 @@ def _ticks(horizon: int, most: int) -> range:
     return range(0, horizon + 1, step)
 
 
-def ansi(instance: JobShopInstance, starts: Any, width: int = 100) -> str:
+def ansi(instance: JobShopInstance, starts: Any, width: int = 76) -> str:
     """The schedule as text: one row per machine, one column per slice of time, jobs by letter, ``.`` where idle.
 
     A column shows the operation that runs at the middle of its slice, so short ones may be lost when time is scaled.
@@ -159,7 +159,8 @@ def rgb_array(
 
 _STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #262a32 }
-.title { font-size: 15px; font-weight: 600 } .faint { fill: #707782 } .bar { font-size: 11px; text-anchor: middle }
+.title { font-size: 15px; font-weight: 600 } .faint { fill: #707782 }
+.bar { font-size: 11px; text-anchor: middle; pointer-events: none }
 .track { fill: #f4f5f7 } .grid { stroke: #dee1e6 } .mark { stroke-width: 2; fill: none }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6e8ec } .faint { fill: #9aa1ad } .track { fill: #22262d } .grid { stroke: #3a404a }
@@ -211,19 +212,20 @@ def svg(
     for label, time, color in chart.marks:
         line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES[label]}"'
         out.append(f'<path {line} d="M{round(left + time * unit, 2)} {top - 6}V{bottom}"/>')
+    for bar in chart.bars:  # last, so that no line crosses out a number
+        if (bar.end - bar.start) * unit >= 7 * len(str(bar.job)) + 4:
+            x_mid, y_mid = left + (bar.start + bar.end) / 2 * unit, top + (bar.machine + 0.5) * row + 4
+            # The colour of other text follows the background; that on a bar must not.
+            fill = f"fill:rgb{_on(_color(bar.job))}"
+            out.append(f'<text class="bar" x="{x_mid:.2f}" y="{y_mid:g}" style="{fill}">{bar.job}</text>')
     return "\n".join([*out, "</svg>\n"])
 
 
 def _svg_bar(bar: _Bar, left: int, top: int, unit: float, row: int) -> str:
-    color, extent = _color(bar.job), (bar.end - bar.start) * unit
+    extent = max((bar.end - bar.start) * unit - 1, 1)
     x, y = left + bar.start * unit, top + bar.machine * row
     hover = f"job {bar.job}, operation {bar.k}, machine {bar.machine}: {bar.start} to {bar.end}"
-    parts = [
-        f"<g><title>{hover}</title>"
-        f'<rect x="{x:.2f}" y="{y + 2}" width="{max(extent - 1, 1):.2f}" height="{row - 4}" rx="2" fill="rgb{color}"/>'
-    ]
-    if extent >= 7 * len(str(bar.job)) + 4:
-        # The style sheet's colour for text follows the background, that on a bar must not.
-        place = f'x="{x + extent / 2:.2f}" y="{y + row / 2 + 4:g}"'
-        parts.append(f'<text class="bar" {place} style="fill:rgb{_on(color)}">{bar.job}</text>')
-    return "".join([*parts, "</g>"])
+    return (
+        f'<rect x="{x:.2f}" y="{y + 2}" width="{extent:.2f}" height="{row - 4}" rx="2" fill="rgb{_color(bar.job)}">'
+        f"<title>{hover}</title></rect>"
+    )

@@ -39,6 +39,7 @@ class _Shop:
         self.done = [0] * len(jobs)
         self.released = [0] * len(jobs)
         self.busy: dict[int, list[tuple[int, int]]] = {m: [] for job in jobs for m, _ in job}
+        self.free = dict.fromkeys(self.busy, 0)  # largest completion on each machine
 
     def unfinished(self) -> list[int]:
         return [j for j, job in enumerate(self.jobs) if self.done[j] < len(job)]
@@ -49,10 +50,11 @@ class _Shop:
     def start(self, j: int) -> int:
         """When the next operation of job j would start."""
         machine, duration = self.next(j)
-        busy, ready = self.busy[machine], self.released[j]
+        ready = self.released[j]
         if self.scheme != "left_shift":
-            return max([ready] + [b for _, b in busy])
+            return max(ready, self.free[machine])
         # The earliest gap begins when the job is ready or where an interval ends.
+        busy = self.busy[machine]
         moments = sorted([ready] + [b for _, b in busy if b > ready])
         return next(t for t in moments if all(t + duration <= a or b <= t for a, b in busy))
 
@@ -62,10 +64,12 @@ class _Shop:
             return f"there is no job {j}; the jobs are 0..{len(self.jobs) - 1}"
         if j not in (candidates := self.unfinished()):
             return f"job {j} has no operation left"
+        if self.scheme not in ("non_delay", "giffler_thompson"):
+            return None
         starts = {i: self.start(i) for i in candidates}
         if self.scheme == "non_delay" and starts[j] > (earliest := min(starts.values())):
             return f"job {j} would start at {starts[j]}, while another can at {earliest}; non_delay takes only those"
-        if self.scheme == "giffler_thompson":
+        if self.scheme == "giffler_thompson":  # ties for the first completion go to the lowest job
             completion, first = min((starts[i] + self.next(i)[1], i) for i in candidates)
             machine = self.next(first)[0]
             if j != first and (self.next(j)[0] != machine or starts[j] >= completion):
@@ -79,6 +83,7 @@ class _Shop:
         """Schedule the next operation of job j; its start."""
         start, (machine, duration) = self.start(j), self.next(j)
         self.busy[machine].append((start, start + duration))
+        self.free[machine] = max(self.free[machine], start + duration)
         self.released[j] = start + duration
         self.done[j] += 1
         return start

@@ -1,0 +1,17 @@
+"""Small instances for tests that run over the whole registry; an id that is missing here runs with its defaults."""
+
+from dispatchgym.envs.registry import REGISTRY
+
+SMALL = {"dispatchgym/JobShop-v0": {"instance": ["ft06", "la01"]}}
+RANDOM = {"dispatchgym/JobShop-v0": {"generator": "uniform-4x3"}}
+IDS = [env_id for env_id in REGISTRY if env_id.startswith("dispatchgym/")]
+
+
+def small(env_id: str) -> dict:
+    """Keyword arguments that make a small environment of the id, from a fixed list."""
+    return SMALL.get(env_id, {})
+
+
+def small_random(env_id: str) -> dict:
+    """The same, from a generator."""
+    return RANDOM.get(env_id, {})
