@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench nightly picture clean
+.PHONY: help setup demo test check lint types imports format bench nightly picture clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## */  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-16s %s\n", $$1, $$2}'
@@ -23,10 +23,16 @@ demo: .venv/installed  ## a pretrained policy against the rules, on Taillard's b
 test: .venv/installed  ## the tests, two at a time
 	$(BIN)/pytest -n 2
 
-check: .venv/installed $(CHECKED)/installed  ## linter, types, and the direction of imports
+check: lint types imports  ## linter, types, and the direction of imports
+
+lint: .venv/locked
 	$(BIN)/ruff check .
+
+types: $(CHECKED)/installed
 	cd $(CHECKED) && ../../$(BIN)/mypy -p dispatchgym --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
-	cd $(CHECKED) && ../../$(BIN)/lint-imports --config ../../pyproject.toml --cache-dir ../../.import_linter_cache
+
+imports: $(CHECKED)/installed
+	cd $(CHECKED) && ../../$(BIN)/lint-imports --no-logo --config ../../pyproject.toml --cache-dir ../../.import_linter_cache
 
 format: .venv/installed  ## rewrite the sources as the formatter wants them
 	$(BIN)/ruff check --fix .

@@ -78,7 +78,9 @@ def find(entry: Entry, name: str) -> Method:
     path = Path(name).expanduser()
     if path.exists() or "/" in name:
         if not path.exists():
-            raise DispatchGymError(f"there is no checkpoint folder {name}; a policy is a folder written by `dispatchgym train`")
+            raise DispatchGymError(
+                f"there is no checkpoint folder {name}; a policy is a folder written by `dispatchgym train`"
+            )
         require("torch", "train", purpose=f"policy {name}")
         require("safetensors", "train", purpose=f"policy {name}")
         from dispatchgym.agents import checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 import yaml
 
 from dispatchgym.envs.registry import REGISTRY, Entry, door, lookup
-from dispatchgym.instances.base import DispatchGymError, SuiteEntry, UnknownNameError
+from dispatchgym.instances.base import DispatchGymError, SuiteEntry, SuiteTable, UnknownNameError
 
 app = typer.Typer(
     name="dispatchgym",
@@ -26,31 +27,38 @@ MAX_SEED = 2**31 - 1
 Env = Annotated[str, typer.Option("--env", help="Environment id, such as dispatchgym/JobShop-v0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 Options = Annotated[
-    list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Environment option, such as scheme=non_delay.")
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="KEY=VALUE", help="Environment option, such as scheme=non_delay."),
 ]
 
 
 @app.command()
 def envs(as_json: AsJson = False) -> None:
     """List the registered environments."""
-    table = [{"env": e.id, "family": e.family, "default_generator": e.generator, "about": e.doc} for e in REGISTRY.values()]
+    table = [
+        {"env": e.id, "family": e.family, "default_generator": e.generator, "about": e.doc} for e in REGISTRY.values()
+    ]
     _show("Environments", table, as_json)
 
 
 @app.command()
-def suites(env: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None, as_json: AsJson = False) -> None:
+def suites(
+    env: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None, as_json: AsJson = False
+) -> None:
     """List the benchmark suites: named, versioned lists of instances with references."""
     table = []
-    for family in dict.fromkeys(e.family for e in _entries(env)):
-        for suite in (make() for make in door("instances", family).SUITES.values()):
+    for entry in {e.family: e for e in _entries(env)}.values():
+        for suite in (make() for make in _suites(entry).values()):
             closed = sum(e.reference is not None and e.reference.status == "optimal" for e in suite)
-            row = {"suite": suite.name, "family": family, "version": suite.version, "instances": len(suite)}
+            row = {"suite": suite.name, "family": entry.family, "version": suite.version, "instances": len(suite)}
             table.append(row | {"optimal_known": closed, "about": suite.description})
     _show("Suites", table, as_json)
 
 
 @app.command()
-def policies(env: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None, as_json: AsJson = False) -> None:
+def policies(
+    env: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None, as_json: AsJson = False
+) -> None:
     """List what can be evaluated by name: pretrained policies, rules and solvers."""
     from dispatchgym.agents.catalogue import Learned, methods
     from dispatchgym.agents.rules.base import Rule
@@ -69,7 +77,9 @@ def evaluate(
     env: Env,
     policy: Annotated[str, typer.Option(help="Name (see `dispatchgym policies`) or checkpoint folder.")],
     suite: Annotated[str | None, typer.Option(help="Suite to evaluate on (see `dispatchgym suites`).")] = None,
-    instance: Annotated[list[str] | None, typer.Option(help="Instance name or file; repeatable, instead of a suite.")] = None,
+    instance: Annotated[
+        list[str] | None, typer.Option(help="Instance name or file; repeatable, instead of a suite.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="1: greedy; k: best of k sampled episodes.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the sampling.")] = 0,
     time_limit: Annotated[float | None, typer.Option(help="Seconds per instance, for solvers.")] = None,
@@ -113,7 +123,9 @@ def evaluate(
 @app.command()
 def replay(
     trace: Annotated[Path, typer.Argument(help="File written by `dispatchgym eval --save-traces`.")],
-    instance: Annotated[str | None, typer.Option(help="Instance name or file, if the trace's own name does not resolve.")] = None,
+    instance: Annotated[
+        str | None, typer.Option(help="Instance name or file, if the trace's own name does not resolve.")
+    ] = None,
     svg: Annotated[Path | None, typer.Option(help="Write a picture of the end state.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,8 +160,12 @@ def replay(
 def train(
     env: Env,
     algo: Annotated[str, typer.Option(help="self_labelling or ppo.")],
-    config: Annotated[str | None, typer.Option(help="Preset name or YAML file; without it the algorithm's defaults.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one field of the configuration.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Preset name or YAML file; without it the algorithm's defaults.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one field of the configuration.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything random.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<env>/<algo>/<seed>.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in the directory, bit for bit.")] = False,
@@ -170,15 +186,15 @@ def train(
 @app.command()
 def check(
     env_id: Annotated[str, typer.Argument(metavar="ID", help="A registered environment, ours or yours.")],
-    module: Annotated[str | None, typer.Option("--import", help="Module to import first, which registers your environment.")] = None,
+    module: Annotated[
+        str | None, typer.Option("--import", help="Module to import first, which registers your environment.")
+    ] = None,
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Test an environment against every contract of the suite. Exit status 1 if a check fails."""
     _compilation_cache()
     if module is not None:
-        import importlib
-
         try:
             importlib.import_module(module)
         except ImportError as error:
@@ -192,7 +208,9 @@ def check(
     except testing.CheckError as error:
         report = error.report
     if as_json:
-        typer.echo(json.dumps({"env": env_id, "ok": report.ok, "checks": [asdict(result) for result in report.results]}))
+        typer.echo(
+            json.dumps({"env": env_id, "ok": report.ok, "checks": [asdict(result) for result in report.results]})
+        )
     else:
         display.checks(report)
     if not report.ok:
@@ -232,15 +250,26 @@ def _entries(env: str | None) -> list[Entry]:
 
 
 def _problems(entry: Entry, suite: str | None, instances: list[str] | None) -> tuple[list[SuiteEntry], str]:
-    family = door("instances", entry.family)
     if (suite is None) == (not instances):
         raise DispatchGymError("pass either --suite or --instance; `dispatchgym suites` lists the suites")
     if suite is not None:
-        if suite not in family.SUITES:
-            raise UnknownNameError("suite", suite, family.SUITES)
-        return list(family.SUITES[suite]()), suite
+        known = _suites(entry)
+        if suite not in known:
+            raise UnknownNameError("suite", suite, known)
+        return list(known[suite]()), suite
     names = instances or []
-    return [family.entry(name) for name in names], ",".join(names)
+    return [_instances(entry).entry(name) for name in names], ",".join(names)
+
+
+def _instances(entry: Entry) -> Any:
+    """The module of the family's instances; a user's environment may name its own."""
+    return importlib.import_module(entry.instances) if entry.instances else door("instances", entry.family)
+
+
+def _suites(entry: Entry) -> SuiteTable:
+    """By name; none where the family offers none."""
+    table: SuiteTable = getattr(_instances(entry), "SUITES", {})
+    return table
 
 
 def _options(pairs: list[str] | None) -> dict[str, Any]:

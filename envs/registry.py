@@ -43,7 +43,7 @@ class Entry:
         source = resolve(module, self.generator, instance, suite, generator)
         return source if size is None else source.sized(size)
 
-    def build(self, size: Any, **options: Any) -> Environment:
+    def build(self, size: Any, /, **options: Any) -> Environment:
         """The functional core; equal arguments give the same object, so that all its faces share their compilations.
 
         Raises UnknownNameError for an option that the family does not have.

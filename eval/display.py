@@ -51,7 +51,13 @@ def progress(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], No
 
         yield line
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -76,13 +82,23 @@ def evaluation(report: dict[str, Any], table: Sequence[Row]) -> None:
     heading = f"{report['policy']} on {report['suite']} - {report['mode']}" + (f" ({options})" if options else "")
     proven = any(row.status for row in table)
     grid = Table(title=heading, title_justify="left")
-    for name in ("instance", "objective", "reference", "gap", "decisions/s", *(("bound", "status") if proven else ()), "validated"):
+    for name in (
+        "instance",
+        "objective",
+        "reference",
+        "gap",
+        "decisions/s",
+        *(("bound", "status") if proven else ()),
+        "validated",
+    ):
         grid.add_column(name, justify="left" if name in ("instance", "status", "validated") else "right")
     for row in table:
         speed = f"{row.decisions / row.seconds:,.0f}" if row.seconds else "-"
         extra = (_number(row.bound), row.status) if proven else ()
         verdict = "[green]yes[/]" if row.valid else "[red]NO[/]"
-        grid.add_row(row.instance, _number(row.objective), _number(row.reference), percent(row.gap), speed, *extra, verdict)
+        grid.add_row(
+            row.instance, _number(row.objective), _number(row.reference), percent(row.gap), speed, *extra, verdict
+        )
     out.print(grid)
     classes(report["policy"], table)
     for row in table:
@@ -104,7 +120,9 @@ def classes(name: str, table: Sequence[Row]) -> None:
         objective = "-" if s["mean_objective"] is None else f"{s['mean_objective']:,.1f}"
         between = "-" if s["ci95"] is None else f"{100 * s['ci95'][0]:.1f} .. {100 * s['ci95'][1]:.1f} %"
         valid = f"{s['valid']}/{s['count']}"
-        grid.add_row(group, str(s["count"]), objective, percent(s["mean_gap"]), between, speed, valid, end_section=group != "all")
+        grid.add_row(
+            group, str(s["count"]), objective, percent(s["mean_gap"]), between, speed, valid, end_section=group != "all"
+        )
     out.print(grid)
 
 
@@ -139,7 +157,9 @@ def findings(data: dict[str, Any]) -> None:
             out.print(grid)
     for line in data["advice"]:
         out.print(f"- {line}", markup=False)
-    out.print("healthy" if data["healthy"] else "something needed is missing", style="green" if data["healthy"] else "red")
+    out.print(
+        "healthy" if data["healthy"] else "something needed is missing", style="green" if data["healthy"] else "red"
+    )
 
 
 def percent(fraction: float | None) -> str:

@@ -25,7 +25,9 @@ def examine() -> dict[str, Any]:
     for extra, packages in EXTRAS.items():
         versions = {p: _version(p) for p in packages}
         missing = [p for p, v in versions.items() if v is None]
-        extras[extra] = "missing " + ", ".join(missing) if missing else ", ".join(f"{p} {v}" for p, v in versions.items())
+        extras[extra] = (
+            "missing " + ", ".join(missing) if missing else ", ".join(f"{p} {v}" for p, v in versions.items())
+        )
         if missing:
             advice.append(f'for [{extra}]: pip install "dispatchgym[{extra}]"')
     healthy = all(v != "missing" for v in core.values())

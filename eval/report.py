@@ -84,7 +84,9 @@ def by_group(table: Sequence[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def document(request: Request, suite: str, mode: str, results: Sequence[Result], table: Sequence[Row]) -> dict[str, Any]:
+def document(
+    request: Request, suite: str, mode: str, results: Sequence[Result], table: Sequence[Row]
+) -> dict[str, Any]:
     """The JSON document of ``dispatchgym eval --json``."""
     seconds, decisions = sum(r.seconds for r in table), sum(r.decisions for r in table)
     return {

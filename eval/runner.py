@@ -78,7 +78,7 @@ def run(request: Request, progress: Progress | None = None) -> tuple[str, list[R
 
 
 def describe_mode(method: Method, request: Request) -> str:
-    """"greedy", "best-of-k", "deterministic", "sampled" or "solver"; refuses what a method cannot do."""
+    """ "greedy", "best-of-k", "deterministic", "sampled" or "solver"; refuses what a method cannot do."""
     k = request.samples
     if k < 1:
         raise DispatchGymError(f"--samples is {k}; give at least 1")
@@ -86,7 +86,9 @@ def describe_mode(method: Method, request: Request) -> str:
         if request.time_limit is not None and not request.time_limit > 0:  # NaN too
             raise DispatchGymError(f"--time-limit is {request.time_limit:g}; give seconds above 0")
         if request.options:
-            raise DispatchGymError(f"{request.policy} is a solver and takes no --option; it builds schedules in its own way")
+            raise DispatchGymError(
+                f"{request.policy} is a solver and takes no --option; it builds schedules in its own way"
+            )
         if k > 1:
             raise DispatchGymError(f"{request.policy} is a solver and has no --samples; give it a --time-limit")
         return "solver" if request.time_limit is None else f"solver, {request.time_limit:g} s"
@@ -94,7 +96,9 @@ def describe_mode(method: Method, request: Request) -> str:
         raise DispatchGymError(f"{request.policy} is no solver and has no --time-limit; use --samples")
     if isinstance(method, Rule) and not method.stochastic:
         if k > 1:
-            raise DispatchGymError(f"{request.policy} is deterministic, --samples {k} would repeat it; try randomised_{request.policy}")
+            raise DispatchGymError(
+                f"{request.policy} is deterministic, --samples {k} would repeat it; try randomised_{request.policy}"
+            )
         return "deterministic"
     if k > 1:
         return f"best-of-{k}"
@@ -130,10 +134,14 @@ def _solve(solver: Solver, request: Request) -> Iterator[Outcome]:
         began = time.perf_counter()
         s = solver.solve(problem.instance, time_limit=request.time_limit, seed=request.seed, workers=request.workers)
         seconds = time.perf_counter() - began
-        yield Outcome(position, s.actions, s.objective, seconds, len(s.actions or ()), dict(s.options), s.bound, s.status)
+        yield Outcome(
+            position, s.actions, s.objective, seconds, len(s.actions or ()), dict(s.options), s.bound, s.status
+        )
 
 
-def _run_rule(rule: Rule, request: Request, env: Environment, positions: list[int], options: dict[str, Any]) -> Iterator[Outcome]:
+def _run_rule(
+    rule: Rule, request: Request, env: Environment, positions: list[int], options: dict[str, Any]
+) -> Iterator[Outcome]:
     policy = rule.make(env.graph)
     # Samples of one instance differ by key; lanes are instances, so a lane's draws do not depend on its neighbours.
     play = jax.jit(lambda problems, key: rollout(env, policy, problems, key))

@@ -94,7 +94,9 @@ def read(path: Path) -> Trace:
             policy=str(data.get("policy", "")),
         )
     except OSError as error:
-        raise TraceError(f"{path} cannot be read ({error.strerror}); give the path of a file written by --save-traces") from error
+        raise TraceError(
+            f"{path} cannot be read ({error.strerror}); give the path of a file written by --save-traces"
+        ) from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, TraceError):
             raise
@@ -110,7 +112,9 @@ def replay(trace: Trace, instance: Any = None) -> tuple[Any, Any, Replay]:
     entry = lookup(trace.env_id)
     problem = door("instances", entry.family).coerce(trace.instance if instance is None else instance)
     if fingerprint(problem) != trace.instance_sha256:
-        raise TraceError(f"instance {trace.instance!r} is not the recorded one (sha256 differs); pass it with --instance")
+        raise TraceError(
+            f"instance {trace.instance!r} is not the recorded one (sha256 differs); pass it with --instance"
+        )
     env = entry.build(problem.size, **trace.options)
     prepared = jax.jit(env.prepare)(problem)
 

@@ -89,7 +89,7 @@ class GraphScorer(nn.Module):
         u = self.candidates(encoded, step, graph)
         weight = step.action_mask.unsqueeze(-1).to(u.dtype)
         mean = (u * weight).sum(-2) / weight.sum(-2).clamp(min=1)
-        top = torch.where(step.action_mask.unsqueeze(-1), u, 0.0).amax(-2)
+        top = u.masked_fill(~step.action_mask.unsqueeze(-1), float("-inf")).amax(-2)
         pooled = torch.cat([mean, top], -1)
         v = torch.relu(u + self.pool(pooled).unsqueeze(-2))
         logits = self.score(v).squeeze(-1)

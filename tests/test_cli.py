@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pytest
+from toys import Toll, toy
 
 from dispatchgym import cli
 from dispatchgym.envs.registry import REGISTRY
@@ -25,6 +27,12 @@ class Ended(NamedTuple):
     status: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def compilations(monkeypatch):
+    """The verbs keep to the compilation cache of the tests."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
 
 
 @pytest.fixture
@@ -59,16 +67,9 @@ def subprocess_of(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize(
-    ("args", "unwanted"),
-    [
-        (["--help"], "torch jax matplotlib ray rich.progress gymnasium.vector.async_vector_env stable_baselines3 ortools"),
-        (["eval", "--help"], "torch jax matplotlib ray stable_baselines3 ortools"),
-        (["envs", "--json"], "torch jax matplotlib ray stable_baselines3 ortools"),
-    ],
-)
-def test_starts_without_the_heavy_packages(args, unwanted):
-    unwanted = [name for name in unwanted.split() if not name.startswith(("rich.", "gymnasium."))]
+@pytest.mark.parametrize("args", [["--help"], ["eval", "--help"], ["envs", "--json"]])
+def test_starts_without_the_heavy_packages(args):
+    unwanted = ["torch", "jax", "matplotlib", "ray", "stable_baselines3", "ortools"]
     done = subprocess_of(f"""
         import sys
         sys.argv = ["dispatchgym", *{args!r}]
@@ -86,9 +87,21 @@ def test_starts_without_the_heavy_packages(args, unwanted):
 @pytest.mark.parametrize(
     ("package", "args", "hint"),
     [
-        ("typer", ["--help"], 'the command line needs the package typer; install it with pip install "dispatchgym[cli]"'),
-        ("ortools", ["eval", *FT06, "--policy", "cp_sat"], 'needs ortools; install it with pip install "dispatchgym[exact]"'),
-        ("torch", ["train", "--env", JOB_SHOP, "--algo", "ppo"], 'needs torch; install it with pip install "dispatchgym[train]"'),
+        (
+            "typer",
+            ["--help"],
+            'the command line needs the package typer; install it with pip install "dispatchgym[cli]"',
+        ),
+        (
+            "ortools",
+            ["eval", *FT06, "--policy", "cp_sat"],
+            'needs ortools; install it with pip install "dispatchgym[exact]"',
+        ),
+        (
+            "torch",
+            ["train", "--env", JOB_SHOP, "--algo", "ppo"],
+            'needs torch; install it with pip install "dispatchgym[train]"',
+        ),
         ("torch", ["eval", *FT06, "--policy", "/"], 'needs torch; install it with pip install "dispatchgym[train]"'),
     ],
 )
@@ -125,6 +138,12 @@ def test_policies(run):
     assert listed["fdd_mwkr"]["options"] == "scheme=non_delay"
     assert listed["cp_sat"]["kind"] == "solver"
     assert "shifting_bottleneck" in run("policies").out
+
+
+def test_an_environment_of_ones_own_may_have_neither_suites_nor_policies(run):
+    env_id = toy(Toll)
+    assert json.loads(run("suites", "--env", env_id, "--json").out) == []
+    assert json.loads(run("policies", "--env", env_id, "--json").out) == []
 
 
 def test_the_document_of_eval(run):
@@ -181,13 +200,16 @@ def test_samples_depend_on_the_seed_alone(run):
         return report["instances"][0]["objective"]
 
     assert best(1) == best(1)
-    assert 55 <= best(2)
+    assert best(2) >= 55
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("eval", "--env", "dispatchgym/JobShp-v0", "--instance", "ft06", "--policy", "spt"), f"did you mean '{JOB_SHOP}'"),
+        (
+            ("eval", "--env", "dispatchgym/JobShp-v0", "--instance", "ft06", "--policy", "spt"),
+            f"did you mean '{JOB_SHOP}'",
+        ),
         (("eval", "--env", JOB_SHOP, "--suite", "taillard-15x16", "--policy", "spt"), "did you mean 'taillard-15x15'"),
         (("eval", "--env", JOB_SHOP, "--suite", "qqq", "--policy", "spt"), "list them with `dispatchgym suites`"),
         (("eval", "--env", JOB_SHOP, "--instance", "ft6", "--policy", "spt"), "did you mean 'ft06'"),
@@ -201,7 +223,10 @@ def test_samples_depend_on_the_seed_alone(run):
         (("eval", *FT06, "--policy", "spt", "-o", "=non_delay"), "is not KEY=VALUE"),
         (("eval", *FT06, "--policy", "spt", "-o", "scheme={"), "is no YAML"),
         (("train", "--env", JOB_SHOP, "--algo", "pppo"), "did you mean 'ppo'"),
-        (("train", "--env", JOB_SHOP, "--algo", "ppo", "--config", "no_such_preset"), "unknown preset 'no_such_preset'"),
+        (
+            ("train", "--env", JOB_SHOP, "--algo", "ppo", "--config", "no_such_preset"),
+            "unknown preset 'no_such_preset'",
+        ),
         (("train", "--env", JOB_SHOP, "--algo", "self_labelling", "--set", "itertions=3"), "did you mean 'iterations'"),
         (("train", "--env", JOB_SHOP, "--algo", "self_labelling", "--set", "iterations=many"), "must be of type int"),
         (("check", "dispatchgym/JobShop-v1"), f"did you mean '{JOB_SHOP}'"),
@@ -233,7 +258,9 @@ def test_misuse_prints_the_usage(run, args):
 
 def test_a_place_that_cannot_be_written(refused, tmp_path):
     (tmp_path / "file").write_text("")
-    assert str(tmp_path / "file") in refused("eval", *FT06, "--policy", "spt", "--quiet", "--save-traces", tmp_path / "file")
+    assert str(tmp_path / "file") in refused(
+        "eval", *FT06, "--policy", "spt", "--quiet", "--save-traces", tmp_path / "file"
+    )
 
 
 @pytest.mark.parametrize("judged", [Verdict.refuse("machine 2 is busy"), Verdict(True, 54)])
@@ -248,16 +275,13 @@ def test_a_result_the_validator_refuses_is_status_1(run, monkeypatch, judged):
     assert run("eval", *FT06, "--policy", "spt", "--quiet").status == 1
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory) -> dict:
+@pytest.fixture
+def recorded(run, tmp_path) -> dict:
     """A genuine trace of ft06, as written by ``eval``."""
-    folder = tmp_path_factory.mktemp("traces")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(sys, "argv", ["dispatchgym", "eval", *FT06, "--policy", "fdd_mwkr", "--save-traces", str(folder), "--json"])
-        cli.main()
-    assert not ended.value.code
-    assert [path.name for path in folder.iterdir()] == ["ft06.json"]
-    return json.loads((folder / "ft06.json").read_text(encoding="utf-8"))
+    assert run("eval", *FT06, "--policy", "fdd_mwkr", "--save-traces", tmp_path / "traces", "--json").status == 0
+    (path,) = (tmp_path / "traces").iterdir()
+    assert path.name == "ft06.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -284,7 +308,10 @@ def _swapped(trace: dict) -> dict:
     """Two decisions that differ, exchanged: another schedule, or an illegal one."""
     actions = trace["actions"]
     at = next(i for i in range(len(actions) - 1) if actions[i] != actions[i + 1])
-    return trace | {"actions": [*actions[:at], actions[at + 1], actions[at], *actions[at + 2 :]], "final": {"objective": 66}}
+    return trace | {
+        "actions": [*actions[:at], actions[at + 1], actions[at], *actions[at + 2 :]],
+        "final": {"objective": 66},
+    }
 
 
 @pytest.mark.parametrize(
@@ -299,7 +326,6 @@ def _swapped(trace: dict) -> dict:
         (lambda t: t | {"actions": [-1, *t["actions"][1:]]}, "action 0 is illegal"),
         (lambda t: t | {"actions": [2**32 + t["actions"][0], *t["actions"][1:]]}, "action 0 is illegal"),
         (lambda t: t | {"actions": [10**400, *t["actions"][1:]]}, "action 0 is illegal"),
-        (lambda t: t | {"reset": {"options": {"scheme": "left_shift"}}}, ""),
     ],
 )
 def test_a_tampered_episode_is_status_1(replay, recorded, tamper, complaint):
@@ -361,7 +387,9 @@ def test_the_instance_of_a_trace_may_be_passed(replay, recorded):
 
 @pytest.mark.parametrize("outcome", ["ok", "failed"])
 def test_check_reports(run, monkeypatch, outcome):
-    report = Report(JOB_SHOP, (Result("masks", outcome, "why [not]", 0.1, "the rule"), Result("jit", "ok", "", 0.1, "a rule")))
+    report = Report(
+        JOB_SHOP, (Result("masks", outcome, "why [not]", 0.1, "the rule"), Result("jit", "ok", "", 0.1, "a rule"))
+    )
 
     def check(env_id: str, **options: object) -> Report:
         assert options == {"scheme": "non_delay"}
@@ -391,7 +419,9 @@ def test_doctor_names_what_is_missing(run, monkeypatch):
     from dispatchgym.eval import doctor
 
     found = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda package: None if package in ("jaxlib", "highspy") else found(package))
+    monkeypatch.setattr(
+        doctor, "_version", lambda package: None if package in ("jaxlib", "highspy") else found(package)
+    )
     ended = run("doctor", "--json")
     findings = json.loads(ended.out)
     assert ended.status == 1
@@ -402,5 +432,7 @@ def test_doctor_names_what_is_missing(run, monkeypatch):
 def test_reading_stops_early():
     """``dispatchgym suites | head -1`` ends without a stack trace."""
     command = f"{sys.executable} -m dispatchgym.cli suites --json | head -c 1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parent)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=120, cwd=Path(__file__).parent
+    )
     assert "Traceback" not in done.stderr

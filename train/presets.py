@@ -53,7 +53,9 @@ def _load(algorithm: str, name: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DispatchGymError(f"{path} is no YAML file ({type(error).__name__}); see train/presets for examples") from error
+        raise DispatchGymError(
+            f"{path} is no YAML file ({type(error).__name__}); see train/presets for examples"
+        ) from error
     if not isinstance(values, dict):
         raise DispatchGymError(f"{path} must hold key: value lines; see train/presets for examples")
     return values
@@ -71,4 +73,6 @@ def _typed(key: str, field: dataclasses.Field[Any], value: Any) -> Any:
             pass
     if default is dataclasses.MISSING or default is None or type(value) is type(default):
         return value
-    raise DispatchGymError(f"setting {key} is {value!r}; it must be of type {type(default).__name__}, such as {default!r}")
+    raise DispatchGymError(
+        f"setting {key} is {value!r}; it must be of type {type(default).__name__}, such as {default!r}"
+    )

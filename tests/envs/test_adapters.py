@@ -57,7 +57,7 @@ def test_an_episode(env):
 
 NO_ACTIONS = [
     float("nan"), float("inf"), 0.5, 1.0, np.float32(1), True, np.bool_(False), "1", None, [0], (0, 1),
-    np.zeros(1, int), [[0], [0, 1]], {}, object(),
+    np.zeros(1, int), [[0], [0, 1]], {}, pytest.param(object(), id="object"),
 ]  # fmt: skip
 
 
