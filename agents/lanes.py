@@ -78,6 +78,12 @@ def encode(network: GraphScorer, env: Environment, problems: Any) -> Tensor:
     return network.encode({key: to_torch(static[key]) for key in STATIC_KEYS})
 
 
+def begin(env: Environment, problems: Any, lanes: int) -> tuple[Any, Any]:
+    """Problems and first states of [B, lanes], both committed to the device: a step then compiles once, not once for
+    fresh arrays and again for its own results."""
+    return jax.device_put((problems, stepper(env).reset(problems, lanes)), jax.devices()[0])
+
+
 @torch.no_grad()
 def play(
     env: Environment,
@@ -93,7 +99,7 @@ def play(
     """
     jitted = stepper(env)
     encoded = encode(network, env, problems)
-    state = jitted.reset(problems, lanes)
+    problems, state = begin(env, problems, lanes)
     step = Step(*map(to_torch, jitted.first(problems, state)))
     chosen: list[np.ndarray] = []
     lengths = np.zeros(step.action_mask.shape[:2], np.int32)
@@ -119,7 +125,7 @@ def play(
 def warm_up(env: Environment, problems: Any, network: GraphScorer, lanes: int) -> None:
     """Compile what :func:`play` runs for these shapes, so that a timing of it holds no compilation."""
     jitted = stepper(env)
-    state = jitted.reset(problems, lanes)
+    problems, state = begin(env, problems, lanes)
     step = Step(*map(to_torch, jitted.first(problems, state)))
     logits, _ = network(encode(network, env, problems), step)
     state, *_ = jitted.step(problems, state, jax.device_put(logits.argmax(-1).to(torch.int32).numpy()))

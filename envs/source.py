@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError, common_size, stack
@@ -49,7 +48,7 @@ class Source:
         """The instance of a ticket on the host, padded to ``size``."""
         if self.generator is None:
             return self.instances[ticket].pad(self.size)
-        made = jax.tree.map(np.asarray, _generate(self.generator, jnp.uint32(ticket)))
+        made = jax.tree.map(np.asarray, _generate(self.generator, np.uint32(ticket)))
         return made if self.generator.size == self.size else made.pad(self.size)
 
     def batch(self, tickets: Sequence[int]) -> Any:

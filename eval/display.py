@@ -21,12 +21,17 @@ err = Console(stderr=True, highlight=False)
 
 
 def listing(title: str, table: Sequence[dict[str, Any]]) -> None:
-    """A list of dictionaries with equal keys."""
-    grid = Table(title=title, title_justify="left")
-    for key in table[0] if table else ():
-        grid.add_column(key.replace("_", " "), overflow="fold", no_wrap=key in ("env", "suite", "policy"))
+    """A list of dictionaries with equal keys; what is the same in every row moves to the title."""
+    keys = list(table[0]) if table else []
+    same = [k for k in keys if len(table) > 1 and len({str(row[k]) for row in table}) == 1]
+    about = ", ".join(f"{k.replace('_', ' ')} {table[0][k]}" for k in same)
+    grid = Table(title=f"{title} ({about})" if about else title, title_justify="left")
+    shown = [k for k in keys if k not in same]
+    for key in shown:
+        name = key in ("env", "suite", "policy")
+        grid.add_column(key.replace("_", " "), overflow="fold", no_wrap=name, ratio=1 if key == "about" else None)
     for row in table:
-        grid.add_row(*(str(v) for v in row.values()))
+        grid.add_row(*(str(row[k]) for k in shown))
     out.print(grid)
 
 

@@ -14,7 +14,8 @@ from dispatchgym.agents.catalogue import Learned, Method, find
 from dispatchgym.agents.rules.base import Rule
 from dispatchgym.agents.solvers.base import Solver
 from dispatchgym.envs.core import Environment, rollout
-from dispatchgym.envs.registry import Entry, door
+from dispatchgym.envs.registry import Entry
+from dispatchgym.eval.validators import validator
 from dispatchgym.instances.base import DispatchGymError, SuiteEntry, stack
 
 ROWS_AT_ONCE = 32_768  # candidates in flight; more does not speed up a CPU and costs memory
@@ -67,7 +68,7 @@ def run(request: Request, progress: Progress | None = None) -> tuple[str, list[R
     mode = describe_mode(method, request)
     if not request.problems:
         raise DispatchGymError("no instances to evaluate; pass --suite or --instance")
-    validate = door("eval.validators", request.entry.family).validate
+    validate = validator(request.entry.family)
     results: dict[int, Result] = {}
     for outcome in _outcomes(method, request):
         problem = request.problems[outcome.position]

@@ -14,6 +14,7 @@ import numpy as np
 
 from dispatchgym.envs.registry import Entry, door, lookup
 from dispatchgym.eval.runner import Result
+from dispatchgym.eval.validators import validator
 from dispatchgym.instances.base import DispatchGymError, fingerprint
 from dispatchgym.instances.files import write_text
 
@@ -128,7 +129,7 @@ def replay(trace: Trace, instance: Any = None) -> tuple[Any, Any, Replay]:
     refused = np.flatnonzero(np.asarray(invalid))
     ended = bool(env.terminated(prepared, state))
     errors = [f"action {refused[0]} is illegal" if len(refused) else "", "" if ended else "the episode is not finished"]
-    verdict = door("eval.validators", entry.family).validate(problem, trace.actions, trace.options)
+    verdict = validator(entry.family)(problem, trace.actions, trace.options)
     errors += [f"validator: {e}" for e in verdict.errors]
     objective = int(env.objective(prepared, state)) if ended and not len(refused) else None
     if trace.claimed is not None and objective is not None and trace.claimed != objective:

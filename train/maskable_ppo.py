@@ -160,6 +160,11 @@ class Trainer:
         self._observer.init_callback(model)
         return model
 
+    @property
+    def total(self) -> int:
+        """Steps that :meth:`train` counts up to."""
+        return self.config.total_steps
+
     def train(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Run to the configured number of steps; interruptible, and resumable from the last save."""
         c = self.config

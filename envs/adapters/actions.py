@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -26,6 +28,11 @@ def check_policy(invalid_action: str) -> str:
     if invalid_action not in INVALID_ACTION:
         raise UnknownNameError("invalid_action", str(invalid_action), INVALID_ACTION)
     return invalid_action
+
+
+def action_dtype(space: gymnasium.Space) -> type[np.generic]:
+    """What :func:`parse` makes of an action."""
+    return np.float32 if isinstance(space, gymnasium.spaces.Box) else np.int32
 
 
 def describe(space: gymnasium.Space) -> str:
@@ -63,10 +70,24 @@ def parse(space: gymnasium.Space, action: Any, lanes: int | None = None) -> np.n
     return np.asarray(np.clip(array, -1, top), np.int32)  # so that no large integer wraps around to a legal one
 
 
+def parse_one(space: gymnasium.Space) -> Callable[[Any], np.ndarray]:
+    """:func:`parse` for one action, with a short way for plain and NumPy integers where actions are Discrete."""
+    if not isinstance(space, gymnasium.spaces.Discrete):
+        return partial(parse, space)
+    top = int(space.n)
+
+    def short(action: Any) -> np.ndarray:
+        if type(action) is int or isinstance(action, np.integer):
+            return np.array(min(max(action, -1), top), np.int32)
+        return parse(space, action)
+
+    return short
+
+
 def parse_device(space: gymnasium.Space, actions: jax.Array, lanes: int) -> jax.Array:
     """A batch of actions that is on a device already: kind and shape are checked, the values stay there."""
     shape = (lanes, *(space.shape or ()))
-    wanted = np.float32 if isinstance(space, gymnasium.spaces.Box) else np.int32
+    wanted = action_dtype(space)
     kinds = "iuf" if wanted is np.float32 else "iu"
     if actions.dtype.kind not in kinds or actions.shape != shape:
         have = f"{actions.dtype} of shape {actions.shape}"

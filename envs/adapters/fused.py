@@ -173,9 +173,6 @@ class Kernels:
         self.restart = jax.jit(partial(restart, env), donate_argnums=1)
         self.refill = jax.jit(_refill)
         self.show = jax.jit(partial(_show, env))
-        self.begin = jax.jit(partial(_begin, env))
-        self.take = jax.jit(partial(_take, env))
-        self.result = jax.jit(lambda problem, state: (env.objective(problem, state), env.metrics(problem, state)))
         self._env = env
         self._step: dict[AutoresetMode, Callable[..., tuple[Carry, Step]]] = {}
 
@@ -209,16 +206,3 @@ def _show(env: Environment, pool: Pool, state: Any, index: Array, rows: Array) -
     """Observations and masks of lanes ``rows`` (i32[R]) of a batch of states."""
     problems = gather(pool.problems, index[rows])
     return jax.vmap(partial(face, env))(problems, gather(state, rows))
-
-
-def _begin(env: Environment, instance: Any) -> tuple[Any, Any, dict[str, Array]]:
-    problem = env.prepare(instance)
-    state = env.reset(problem)
-    return problem, state, face(env, problem, state)[0]
-
-
-def _take(env: Environment, problem: Any, state: Any, action: Array) -> tuple[Any, dict[str, Array], Array]:
-    """(state, observation, f32[3] of reward, terminated, invalid): packed, as each output costs a microsecond."""
-    moved = env.step(problem, state, action)
-    flags = jnp.stack([jnp.asarray(x, jnp.float32) for x in (moved.reward, moved.terminated, moved.invalid)])
-    return moved.state, face(env, problem, moved.state)[0], flags

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from dispatchgym.envs.adapters.actions import check_policy, parse, refuse
-from dispatchgym.envs.adapters.fused import kernels
+from dispatchgym.envs.adapters.actions import check_policy, parse_one, refuse
 from dispatchgym.envs.adapters.lanes import plain_seed, step_limit
+from dispatchgym.envs.adapters.packed import Packed, packed
 from dispatchgym.envs.registry import lookup
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError
 
@@ -57,9 +57,11 @@ class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
         self.observation_space = self.core.graph.space()  # type: ignore[assignment]
         self.action_space = self.core.action_space
         self._limit = step_limit(self.core, max_episode_steps)
-        self._kernels = kernels(self.core)
-        self._device = jax.devices()[0]
-        self._state: Any = None
+        self._parse = parse_one(self.core.action_space)
+        self._raises = invalid_action == "raise"
+        self._words: Any = None  # of the problem, on the device
+        self._state_words: Any = None
+        self._told: Any = None  # what the last call said: read-only, on the device
         self._over = False
 
     def reset(
@@ -77,36 +79,46 @@ class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
         else:
             instance = self.source.coerce(chosen)
             name = str(chosen) if isinstance(chosen, str) or hasattr(chosen, "__fspath__") else type(chosen).__name__
-        self._problem, self._state, shown = self._kernels.begin(jax.device_put(instance, self._device))
+        instance = jax.tree.map(np.asarray, instance)
+        self._calls: Packed = packed(self.core, instance)
+        self._words, self._state_words, self._told = self._calls.begin(instance)
+        self._template = np.asarray(self._told)
+        self._record, self._n_told, self._names = self._calls.record, self._calls.told, self._calls.names
         self._elapsed, self._over = 0, False
-        observation = self._fresh(shown)
-        return observation, {"action_mask": self.action_masks(), "invalid_action": False, "instance": name}
+        shown = np.ndarray((), self._record, self._template.copy())
+        observation = {key: shown[key] for key in self._names}
+        return observation, {"action_mask": shown["mask"], "invalid_action": False, "instance": name}
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Take one decision. Raises ActionError for what is no action at all; nothing changes then."""
-        if self._state is None:
+        if self._told is None:
             raise ResetNeeded("no episode is running; call reset() before step()")
         if self._over:
             raise ResetNeeded("the episode is over; call reset() before the next step()")
-        value = parse(self.core.action_space, action)
-        if self.invalid_action == "raise":
-            refuse(value, self._mask)
-        self._state, shown, flags = self._kernels.take(self._problem, self._state, value)
-        reward, terminated, invalid = np.asarray(flags).tolist()
+        value = self._parse(action)
+        if self._raises:
+            refuse(value, self.action_masks())
+        self._state_words, self._told = self._calls.take(self._words, self._state_words, value)
+        words = self._template.copy()  # fresh memory: nothing that was handed out before changes
+        words[: self._n_told] = self._told
+        shown = np.ndarray((), self._record, words)
+        reward, terminated, invalid = shown["flags"].tolist()
         self._elapsed += 1
-        truncated = not terminated and self._elapsed >= self._limit
-        self._over = bool(terminated) or truncated
-        observation = self._fresh(shown)
-        info: dict[str, Any] = {"action_mask": self.action_masks(), "invalid_action": bool(invalid)}
-        if terminated:
+        over = terminated != 0
+        truncated = not over and self._elapsed >= self._limit
+        self._over = over or truncated
+        info: dict[str, Any] = {"action_mask": shown["mask"], "invalid_action": invalid != 0}
+        if over:
             info |= self._result()
-        return observation, reward, bool(terminated), truncated, info
+        return {name: shown[name] for name in self._names}, reward, over, truncated, info
 
     def action_masks(self) -> np.ndarray:
         """bool[A] of the current observation, as MaskablePPO asks for it."""
-        if self._state is None:
+        if self._told is None:
             raise ResetNeeded("no episode is running; call reset() before action_masks()")
-        return self._mask.copy()
+        words = np.zeros_like(self._template)
+        words[: self._n_told] = np.asarray(self._told)[: self._n_told]
+        return np.ndarray((), self._record, words)["mask"]
 
     def render(self) -> Any:
         """The current state in ``render_mode``: u8[H, W, 3] or text."""
@@ -114,16 +126,16 @@ class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
             raise DispatchGymError(
                 f"nothing to render; pass render_mode={' or '.join(map(repr, self.core.render_modes))}"
             )
-        if self._state is None:
+        if self._told is None:
             raise ResetNeeded("no episode is running; call reset() before render()")
-        return self.core.render(self._problem, self._state, self.render_mode)
+        return self.core.render(*self.snapshot(), self.render_mode)
 
-    def _fresh(self, shown: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-        observation = {name: np.array(value) for name, value in shown.items()}
-        self._mask = observation["action_mask"].astype(bool)
-        return observation
+    def snapshot(self) -> tuple[Any, Any]:
+        """(problem, state) of the functional core now, as ordinary JAX arrays."""
+        opened = jax.tree.map(np.asarray, self._calls.open(self._words, self._state_words))
+        return jax.device_put(opened, jax.devices()[0])
 
     def _result(self) -> dict[str, Any]:
-        objective, metrics = self._kernels.result(self._problem, self._state)
+        objective, metrics = self._calls.result(self._words, self._state_words)
         numbers = {name: value.item() for name, value in metrics.items()}
         return {"objective": objective.item(), **({"metrics": numbers} if numbers else {})}

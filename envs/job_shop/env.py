@@ -12,33 +12,12 @@ import numpy as np
 
 from dispatchgym.envs.core import Array, Environment
 from dispatchgym.envs.graph import GraphObservation
+from dispatchgym.envs.job_shop.problem import NEVER, JobShopProblem, columns, prepare
 from dispatchgym.envs.job_shop.spec import graph_spec
 from dispatchgym.instances.base import DispatchGymError
 from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
 
 SCHEMES = ("semi_active", "non_delay", "giffler_thompson", "left_shift")
-NEVER = np.int32(2**31 - 1)  # start of an unused slot on a machine
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class JobShopProblem:
-    """An instance with what of it does not change during an episode."""
-
-    machine: Any  # i32[J, K]
-    duration: Any  # i32[J, K]
-    n_operations: Any  # i32[J]
-    work_before: Any  # i32[J, K + 1]  work of the job before operation k; the last entry is the whole job
-    machine_load: Any  # i32[M]
-    lower_bound: Any  # i32[]     max(longest job, largest machine load)
-    queue: Any  # i32[M]     jobs that begin on the machine
-    first_completion: Any  # i32[M]     shortest of their first operations, NEVER if there are none
-    node_rows: Any  # f32[static columns, N]  feature-major: the compiler then copies rows instead of single numbers
-    node_mask: Any  # bool[N]
-    edge_index: Any  # i32[2, E]
-    edges: Any  # f32[E, 2]
-    edge_mask: Any  # bool[E]
-    mean_duration: Any  # f32[]
 
 
 @jax.tree_util.register_dataclass
@@ -103,49 +82,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         self.slots = size.jobs * size.visits if scheme == "left_shift" else 0
 
     def prepare(self, instance: JobShopInstance) -> JobShopProblem:
-        jobs, machines, width, _ = self.size
-        machine = jnp.asarray(instance.machine, jnp.int32)
-        duration = jnp.asarray(instance.duration, jnp.int32)
-        lengths = jnp.asarray(instance.n_operations, jnp.int32)
-        real = jnp.arange(width) < lengths[:, None]
-        work_before = jnp.pad(jnp.cumsum(duration, axis=1), ((0, 0), (1, 0)))
-        total = work_before[:, -1]
-        machine_load = jnp.zeros(machines, jnp.int32).at[machine.ravel()].add(duration.ravel())
-        visited = jnp.zeros(machines, jnp.int32).at[machine.ravel()].add(real.ravel().astype(jnp.int32))
-        begins = (machine[:, 0] == jnp.arange(machines)[:, None]) & real[:, 0]
-
-        ones, zeros = real, jnp.zeros_like(real)
-        after = (total[:, None] - work_before[:, 1:]) * real
-        op_columns = (ones, zeros, duration, work_before[:, :-1] * real, after, machine_load[machine] * real)
-        used = visited > 0
-        none = jnp.zeros_like(machine_load)
-        machine_columns = (none, used, none, none, none, machine_load)
-        pairs = zip(op_columns, machine_columns, strict=True)
-        node_rows = jnp.stack([jnp.concatenate([o.ravel(), m]).astype(jnp.float32) for o, m in pairs])
-
-        op_node = jnp.arange(jobs * width, dtype=jnp.int32).reshape(jobs, width)
-        chained = real[:, 1:]
-        source = jnp.where(chained, op_node[:, :-1], 0).ravel(), jnp.where(real, op_node, 0).ravel()
-        target = jnp.where(chained, op_node[:, 1:], 0).ravel(), jnp.where(real, jobs * width + machine, 0).ravel()
-        kinds = (chained.ravel(), real.ravel())
-        edge_mask = jnp.concatenate(kinds)
-        precedence = jnp.arange(self.graph.n_edges) < chained.size
-        return JobShopProblem(
-            machine=machine,
-            duration=duration,
-            n_operations=lengths,
-            work_before=work_before,
-            machine_load=machine_load,
-            lower_bound=jnp.maximum(total.max(), machine_load.max()),
-            queue=begins.sum(axis=1),
-            first_completion=jnp.where(begins, duration[:, 0], NEVER).min(axis=1),
-            node_rows=node_rows,
-            node_mask=jnp.concatenate([real.ravel(), used]),
-            edge_index=jnp.stack([jnp.concatenate(source), jnp.concatenate(target)]),
-            edges=_columns((precedence & edge_mask, ~precedence & edge_mask)),
-            edge_mask=edge_mask,
-            mean_duration=duration.sum() / jnp.maximum(lengths.sum(), 1).astype(jnp.float32),
-        )
+        return prepare(self.size, instance)
 
     def reset(self, problem: JobShopProblem) -> JobShopState:
         jobs, machines, width, _ = self.size
@@ -275,7 +212,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             edge_index=problem.edge_index,
             edges=problem.edges,
             edge_mask=problem.edge_mask,
-            globals=_columns(jnp.asarray(x, jnp.float32) for x in global_columns),
+            globals=columns(jnp.asarray(x, jnp.float32) for x in global_columns),
             action_mask=self._mask(state, c),
             action_nodes=jnp.stack([operation_node, machine_node], axis=1) * c.open[:, None],
             action_features=self._action_features(problem, state, c),
@@ -330,10 +267,6 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
 def _take(table: Array, index: Array) -> Array:
     """table[index] for indices known to be inside: without the checks that would double its cost."""
     return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def _columns(columns: Any) -> Array:
-    return jnp.stack([jnp.asarray(c).astype(jnp.float32) for c in columns], axis=-1)
 
 
 def _earliest_gap(starts: Array, ends: Array, ready: Array, duration: Array) -> tuple[Array, Array]:

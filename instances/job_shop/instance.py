@@ -49,7 +49,7 @@ class JobShopInstance:
                 raise InstanceError(f"job {j} has no operations; remove it or give it one")
             for k, pair in enumerate(job):
                 for what, value in zip(("machine", "duration"), pair, strict=True):
-                    if int(value) != value:
+                    if not (isinstance(value, (int, np.integer)) or (np.isfinite(value) and int(value) == value)):
                         raise InstanceError(f"job {j}, operation {k}: {what} {value!r} is not an integer; scale the times")
                     if not 0 <= value < MAX_TOTAL_WORK:
                         raise InstanceError(f"job {j}, operation {k}: {what} {value} is outside 0..{MAX_TOTAL_WORK - 1}")

@@ -12,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from small import IDS, small
 from toys import Bare, Random, Toll, toy
 
+from dispatchgym.envs.adapters import packed
 from dispatchgym.envs.adapters.actions import ActionError, InvalidActionError
 from dispatchgym.envs.adapters.single import SingleEnv
 from dispatchgym.envs.adapters.wrappers import GraphSpaceWrapper, PyGWrapper
@@ -51,8 +52,56 @@ def test_an_episode(env):
             break
     assert terminated
     assert not truncated
-    offset = int(env.core.offset(env._problem))
+    offset = int(env.core.offset(env.snapshot()[0]))
     assert total == {"min": offset - info["objective"], "max": info["objective"] - offset}[env.core.sense]
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one kernel", "many"])
+def test_packing_changes_no_bit(env, shared, monkeypatch):
+    if not shared:
+        monkeypatch.setattr(packed, "one_kernel", lambda *_: None)
+        packed._packed.cache_clear()
+    core, rng = env.core, np.random.default_rng(0)
+    step, look = jax.jit(core.step), jax.jit(core.observe)
+    observation, info = env.reset(seed=0)
+    problem, state = env.snapshot()
+    for _ in range(core.max_steps):
+        shown = look(problem, state).asdict()
+        for name, array in observation.items():
+            expected = np.asarray(shown[name]).astype(array.dtype)
+            assert array.tobytes() == expected.tobytes(), name
+        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), state, env.snapshot()[1]))
+        action = int(rng.choice(np.flatnonzero(info["action_mask"]))) if rng.random() < 0.8 else -1
+        moved = step(problem, state, np.int32(action))
+        observation, reward, terminated, _, info = env.step(action)
+        state = moved.state
+        assert (reward, terminated) == (float(moved.reward), bool(moved.terminated))
+        assert info["invalid_action"] == bool(moved.invalid)
+    packed._packed.cache_clear()
+
+
+@pytest.mark.parametrize("scheme", ["semi_active", "non_delay", "giffler_thompson", "left_shift"])
+def test_a_job_shop_step_is_one_kernel(scheme):
+    env = gym.make(JOB_SHOP, instance="ft06", scheme=scheme).unwrapped
+    env.reset()
+    assert "xla_cpu_small_call" in env._calls.take.lower(env._words, env._state_words, np.int32(0)).as_text()
+
+
+def test_what_is_no_one_kernel():
+    assert packed.one_kernel(lambda x: jax.numpy.sort(x), np.zeros(3)) is None
+    assert packed.one_kernel(lambda x: jax.numpy.dot(x, x), np.zeros(3)) is None
+
+
+WORDS = [np.float32(-0.0), np.zeros((2, 0), np.int32), np.array([True, False, True]), np.arange(5, dtype=np.int8),
+         np.arange(-3, 4, dtype=np.int16), np.array([[np.nan, np.inf, 1e-40]], np.float32), np.uint32(2**32 - 1),
+         np.zeros((0,), bool), np.float16([1.5, -2])]  # fmt: skip
+
+
+def test_words_hold_every_dtype():
+    layout = packed.Layout([jax.ShapeDtypeStruct(x.shape, x.dtype) for x in WORDS])
+    for before, after in zip(WORDS, jax.jit(lambda tree: layout.unpack(layout.pack(tree)))(WORDS), strict=True):
+        assert (after.dtype, after.shape) == (before.dtype, before.shape)
+        assert np.asarray(after).tobytes() == before.tobytes()
 
 
 NO_ACTIONS = [
