@@ -1,4 +1,4 @@
-"""Many episodes of a JAX environment stepped by a torch network on the same device: one jitted call a step, views by DLPack."""
+"""Many episodes of a JAX environment stepped by a torch network: one jitted call a step, views of its arrays by DLPack."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Stepper:
             return jax.lax.scan(body, env.reset(problem), actions)[1]
 
         lanes = functools.partial(jax.vmap, in_axes=(None, 0))
-        self.prepare = jax.jit(jax.vmap(env.prepare))
+        self._prepare = jax.jit(jax.vmap(env.prepare))
         self.static = jax.jit(jax.vmap(lambda p: env.observe(p, env.reset(p)).asdict()))
         self.reset = jax.jit(
             lambda p, k: jax.vmap(lambda q: jax.vmap(lambda _: env.reset(q))(jnp.arange(k)))(p), static_argnums=1
@@ -59,6 +59,11 @@ class Stepper:
         self.objective = jax.jit(jax.vmap(lanes(env.objective)))
         self.offset = jax.jit(jax.vmap(env.offset))
         self.replay = jax.jit(jax.vmap(replay))
+
+
+    def prepare(self, instances: Any) -> Any:
+        """Prepared problems of stacked instances, committed to the CPU, where the network is; what they meet follows."""
+        return self._prepare(jax.device_put(instances, jax.devices("cpu")[0]))
 
 
 @functools.lru_cache(maxsize=64)
@@ -81,7 +86,8 @@ def encode(network: GraphScorer, env: Environment, problems: Any) -> Tensor:
 def begin(env: Environment, problems: Any, lanes: int) -> tuple[Any, Any]:
     """Problems and first states of [B, lanes], both committed to the device: a step then compiles once, not once for
     fresh arrays and again for its own results."""
-    return jax.device_put((problems, stepper(env).reset(problems, lanes)), jax.devices()[0])
+    problems = jax.device_put(problems, jax.devices("cpu")[0])
+    return problems, jax.device_put(stepper(env).reset(problems, lanes), jax.devices("cpu")[0])
 
 
 @torch.no_grad()
@@ -98,8 +104,8 @@ def play(
     Ties of the greedy choice go to the lowest index.
     """
     jitted = stepper(env)
-    encoded = encode(network, env, problems)
     problems, state = begin(env, problems, lanes)
+    encoded = encode(network, env, problems)
     step = Step(*map(to_torch, jitted.first(problems, state)))
     chosen: list[np.ndarray] = []
     lengths = np.zeros(step.action_mask.shape[:2], np.int32)

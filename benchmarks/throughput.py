@@ -64,7 +64,10 @@ def main() -> None:
     report(best)
     if arguments.json:
         rows = [{"kind": k, "batch": b} | v for (k, b), v in best.items()]
-        document = {"command": " ".join(sys.argv), "cores": os.cpu_count(), "measured": rows}
+        command = "python benchmarks/throughput.py" + " --peers" * arguments.peers
+        command += f" --rounds {arguments.rounds} --seconds {arguments.seconds:g} --json {arguments.json}"
+        about = {"command": command, "cores": os.cpu_count(), "rounds": arguments.rounds}
+        document = about | {"measured": rows}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
 
@@ -100,7 +103,8 @@ def rollout_worker(batch: int, seconds: float) -> dict[str, Any]:
     from dispatchgym.envs.registry import lookup
 
     env = dispatchgym.make(ENV)
-    shards = min(os.cpu_count() or 1, batch) if batch >= 256 else 1
+    # On a CPU one thread a core, each with its share of the lanes; a GPU takes the whole batch at once.
+    shards = (os.cpu_count() or 1) if batch >= 256 and jax.default_backend() == "cpu" else 1
     lanes = batch // shards
     source = lookup(ENV).source()
 
@@ -128,7 +132,7 @@ def rollout_worker(batch: int, seconds: float) -> dict[str, Any]:
     prepare = jax.jit(jax.vmap(env.prepare))
     problems = [prepare(source.pool(lanes, np.random.default_rng(i))) for i in range(shards)]
     compiled = jax.jit(run).lower(problems[0], jax.random.key(0)).compile()
-    # One thread a core, each with its share of the lanes: XLA runs programs of this size on the thread that calls them.
+    # XLA runs programs of this size on the thread that calls them.
     threads = ThreadPoolExecutor(shards)
 
     def play(part: Any, seed: int) -> Any:
@@ -244,6 +248,7 @@ def report(best: dict[tuple[str, int], dict[str, Any]]) -> None:
     """Tables of rates and ratios."""
     peers = {key: value for key, value in best.items() if key[0] in PEERS}
     copy = best.get(("bandwidth", 0), {}).get("rate")
+    print(f"copy bandwidth: {copy / 1e9:.1f} GB/s" if copy else "")
     print(f"{'what':14} {'batch':>6} {'schedules/s':>12} {'steps/s':>12} {'bytes/step':>10} {'bandwidth':>9} {'load':>5}")
     for (kind, batch), row in best.items():
         if "schedules_per_second" not in row:

@@ -36,7 +36,9 @@ class JobShopState:
     machine_work: Any  # i32[M]     unscheduled work
     queue: Any  # i32[M]     jobs whose next operation is on the machine
     first_completion: Any  # i32[M]     smallest completion time among these, NEVER if there are none
+    makespan: Any  # i32[]     largest completion time so far
     lower_bound: Any  # i32[]     of the makespan, given the partial schedule
+    remaining: Any  # i32[]     operations without a start time
     start: Any  # i32[J, K]  start time, -1 while unscheduled
     slot_start: Any  # i32[M, Q]  scheme left_shift: operations of the machine by time, NEVER = unused; else Q = 0
     slot_end: Any  # i32[M, Q]
@@ -98,7 +100,9 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             machine_work=problem.machine_load,
             queue=problem.queue,
             first_completion=problem.first_completion,
+            makespan=jnp.int32(0),
             lower_bound=problem.lower_bound,
+            remaining=problem.operations,
             start=jnp.full((jobs, width), -1, jnp.int32),
             slot_start=jnp.full((machines, self.slots), NEVER, jnp.int32),
             slot_end=jnp.full((machines, self.slots), NEVER, jnp.int32),
@@ -138,7 +142,9 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             machine_work=machine_work,
             queue=state.queue,
             first_completion=state.first_completion,
+            makespan=jnp.maximum(state.makespan, end),
             lower_bound=bound,
+            remaining=state.remaining - 1,
             start=state.start.at[job, k].set(start, mode="drop"),
             slot_start=slot_start,
             slot_end=slot_end,
@@ -180,27 +186,25 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
             legal = c.open & (rivals | (jnp.arange(self.size.jobs) == first))
         else:
             legal = c.open
-        return legal | ~c.open.any()
+        return legal | (state.remaining == 0)
 
     def terminated(self, problem: JobShopProblem, state: JobShopState) -> Array:
-        return (state.next_operation >= problem.n_operations).all()
+        return state.remaining == 0
 
     def objective(self, problem: JobShopProblem, state: JobShopState) -> Array:
-        return state.machine_ready.max()
+        return state.makespan
 
     def offset(self, problem: JobShopProblem) -> Array:
         return problem.lower_bound
 
     def observe(self, problem: JobShopProblem, state: JobShopState) -> GraphObservation:
         c = self.candidates(problem, state)
-        makespan = state.machine_ready.max()
-        scheduled_jobs = state.next_operation.sum()
         global_columns = (
             problem.mean_duration,
-            makespan,
+            state.makespan,
             state.lower_bound,
-            scheduled_jobs / jnp.maximum(problem.n_operations.sum(), 1),
-            jnp.where(c.open.any(), jnp.where(c.open, c.start, NEVER).min(), makespan),
+            (problem.operations - state.remaining) / problem.operations,
+            jnp.where(state.remaining > 0, jnp.where(c.open, c.start, NEVER).min(), state.makespan),
         )
         operation_node = jnp.arange(self.size.jobs) * self.size.operations + jnp.minimum(
             state.next_operation, self.size.operations - 1

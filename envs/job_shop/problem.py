@@ -24,6 +24,7 @@ class JobShopProblem:
     machine: Any  # i32[J, K]
     duration: Any  # i32[J, K]
     n_operations: Any  # i32[J]
+    operations: Any  # i32[]     of all jobs together
     work_before: Any  # i32[J, K + 1]  work of the job before operation k; the last entry is the whole job
     machine_load: Any  # i32[M]
     lower_bound: Any  # i32[]     max(longest job, largest machine load)
@@ -70,6 +71,7 @@ def prepare(size: JobShopSize, instance: JobShopInstance) -> JobShopProblem:
         machine=machine,
         duration=duration,
         n_operations=lengths,
+        operations=lengths.sum(),
         work_before=work_before,
         machine_load=machine_load,
         lower_bound=jnp.maximum(total.max(), machine_load.max()),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate every method of the README's table on Taillard's 80 instances; one JSON document each, existing ones are kept.
-# Afterwards: python benchmarks/job_shop_table.py writes the table into the README.
+# Afterwards: python benchmarks/readme.py writes the table into the README.
 set -euo pipefail
 cd "$(dirname "$0")/results/job_shop"
 run() { # file, then the arguments of eval

@@ -1,6 +1,8 @@
-"""Write the results table into the README from benchmarks/results/job_shop/*.json (made by job_shop_table.sh).
+"""Write the tables of the README from the JSON documents in benchmarks/results/.
 
-    python benchmarks/job_shop_table.py
+    benchmarks/job_shop_results.sh                                                        makes job_shop/*.json
+    python benchmarks/throughput.py --peers --json benchmarks/results/throughput.json     makes throughput.json
+    python benchmarks/readme.py                                                           writes both tables
 """
 
 from __future__ import annotations
@@ -38,8 +40,54 @@ def main() -> None:
     """Replace what stands between the markers."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    block = "<!-- results:begin -->\n" + "\n".join(table()) + "\n<!-- results:end -->"
-    readme.write_text(re.sub(r"<!-- results:begin -->.*<!-- results:end -->", lambda _: block, text, flags=re.S), encoding="utf-8")
+    for name, lines in (("results", table()), ("speed", speed())):
+        block = f"<!-- {name}:begin -->\n" + "\n".join(lines) + f"\n<!-- {name}:end -->"
+        pattern = f"<!-- {name}:begin -->.*<!-- {name}:end -->"
+        text, found = re.subn(pattern, lambda _, block=block: block, text, flags=re.S)  # type: ignore[misc]
+        if found != 1:
+            raise SystemExit(f"README.md needs the markers of {name!r} exactly once, it has them {found} times")
+    readme.write_text(text, encoding="utf-8")
+
+
+def speed() -> list[str]:
+    """Markdown lines: complete 10x10 schedules per second, ours and the peers, and what the rest of the run found."""
+    path = RESULTS.parent / "throughput.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    found = {(row["kind"], row["batch"]): row for row in document["measured"]}
+    names = {
+        "rollout": "dispatchgym, `rollout`",
+        "single": "dispatchgym, `gym.make`",
+        "jumanji": "jumanji JobShop",
+        "rl4co": "RL4CO JSSP",
+        "jssenv": "JSSEnv",
+        "job_shop_lib": "job-shop-lib",
+    }
+    batches = (1, 256, 4096)
+    lines = [
+        "Complete 10x10 schedules per second, random legal actions, full observation at each step; best of "
+        f"{document['rounds']} interleaved rounds on {document['cores']} CPU cores:",
+        "",
+        "| environment | " + " | ".join(f"batch {b:,}" for b in batches) + " |",
+        "|---|" + "---:|" * len(batches),
+    ]
+    for kind, name in names.items():
+        rates = [found[kind, b]["schedules_per_second"] if (kind, b) in found else None for b in batches]
+        if any(rates):
+            cells = ["-" if r is None else f"{r:,.0f}" if r >= 100 else f"{r:,.1f}" for r in rates]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    reset, memory, copy = found["autoreset", 1024], found["memory", 4096], found["bandwidth", 0]
+    ours = found["rollout", 256]
+    share = ours["bytes_per_step"] * ours["steps_per_second"] / copy["rate"]
+    lines += [
+        "",
+        f"A step at batch 256 moves {ours['bytes_per_step']:,} bytes, {share:.0%} of what this machine copies per second. Autoreset",
+        f"from the pool, episodes out of phase, costs at most {reset['cost']:.2f} times a step without ({reset['about']}).",
+        f"4,096 environments of 20x15 peak at {memory['peak_gib']:.2f} GiB. Peers run in environments of their own, each by its fastest",
+        "documented path (`benchmarks/peers/`).",
+        "",
+        f"Measured by `{document['command']}`.",
+    ]
+    return lines
 
 
 def table() -> list[str]:
@@ -59,7 +107,7 @@ def table() -> list[str]:
         lines.append(f"| {name} | {mode} | " + " | ".join(f"{v:.1f}" for v in values) + " | |")
     lines += [
         "",
-        "Measured by `benchmarks/job_shop_table.sh`, written here by `python benchmarks/job_shop_table.py`; the documents of",
+        "Measured by `benchmarks/job_shop_results.sh`, written here by `python benchmarks/readme.py`; the documents of",
         "`dispatchgym eval --json` are in `benchmarks/results/job_shop/`. Quoted rows are from the results of",
         "[SelfLabelingJobShop](https://github.com/AndreaCorsini1/SelfLabelingJobShop), gaps to its references.",
     ]
