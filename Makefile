@@ -39,7 +39,8 @@ format: .venv/installed  ## rewrite the sources as the formatter wants them
 	$(BIN)/ruff format .
 
 bench: .venv/installed  ## speed beside the peers
-	$(BIN)/python benchmarks/throughput.py
+	benchmarks/peers/setup.sh
+	$(BIN)/python benchmarks/throughput.py --peers
 
 nightly: .venv/installed  ## the slow tests
 	$(BIN)/pytest -m slow

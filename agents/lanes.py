@@ -60,7 +60,6 @@ class Stepper:
         self.offset = jax.jit(jax.vmap(env.offset))
         self.replay = jax.jit(jax.vmap(replay))
 
-
     def prepare(self, instances: Any) -> Any:
         """Prepared problems of stacked instances, committed to the CPU, where the network is; what they meet follows."""
         return self._prepare(jax.device_put(instances, jax.devices("cpu")[0]))

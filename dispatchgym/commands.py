@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from dispatchgym.envs.registry import REGISTRY, Entry, door, lookup
+from dispatchgym.envs.registry import REGISTRY, Entry, lookup
 from dispatchgym.instances.base import DispatchGymError, SuiteEntry, SuiteTable, UnknownNameError
 
 app = typer.Typer(
@@ -29,6 +29,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="KEY=VALUE", help="Environment option, such as scheme=non_delay."),
+]
+Import = Annotated[
+    str | None, typer.Option("--import", metavar="MODULE", help="Import this first; it registers your environment.")
 ]
 
 
@@ -86,6 +89,7 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads, for solvers.")] = None,
     option: Options = None,
     save_traces: Annotated[Path | None, typer.Option(help="Folder to write the actions of every episode to.")] = None,
+    module: Import = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -94,6 +98,7 @@ def evaluate(
     Exit status: 0 all valid, 1 if any result is infeasible or missing, 2 for bad input.
     """
     _compilation_cache()
+    _import(module)
     entry = lookup(env)
     problems, label = _problems(entry, suite, instance)
     from dispatchgym.eval.report import document, rows
@@ -127,10 +132,12 @@ def replay(
         str | None, typer.Option(help="Instance name or file, if the trace's own name does not resolve.")
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Write a picture of the end state.")] = None,
+    module: Import = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay a trace in the environment and in the validator, and compare. Exit status 1 if anything disagrees."""
     _compilation_cache()
+    _import(module)
     from dispatchgym.eval import display, traces
 
     recorded = traces.read(trace)
@@ -169,10 +176,12 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything random.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<env>/<algo>/<seed>.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in the directory, bit for bit.")] = False,
+    module: Import = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Train a policy; interrupt it at will and continue with --resume. The best checkpoint so far is in the run directory."""
     _compilation_cache()
+    _import(module)
     from dispatchgym.eval import display
     from dispatchgym.train.presets import configure
 
@@ -186,19 +195,13 @@ def train(
 @app.command()
 def check(
     env_id: Annotated[str, typer.Argument(metavar="ID", help="A registered environment, ours or yours.")],
-    module: Annotated[
-        str | None, typer.Option("--import", help="Module to import first, which registers your environment.")
-    ] = None,
+    module: Import = None,
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Test an environment against every contract of the suite. Exit status 1 if a check fails."""
     _compilation_cache()
-    if module is not None:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise DispatchGymError(f"cannot import {module!r} ({error}); is it on the path?") from error
+    _import(module)
     lookup(env_id)
     from dispatchgym import testing
     from dispatchgym.eval import display
@@ -245,6 +248,15 @@ def demo(
         raise typer.Exit(1)
 
 
+def _import(module: str | None) -> None:
+    """Import a user's module. Raises DispatchGymError if that fails."""
+    if module is not None:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise DispatchGymError(f"cannot import {module!r} ({error}); is it on the path?") from error
+
+
 def _entries(env: str | None) -> list[Entry]:
     return list(REGISTRY.values()) if env is None else [lookup(env)]
 
@@ -258,17 +270,12 @@ def _problems(entry: Entry, suite: str | None, instances: list[str] | None) -> t
             raise UnknownNameError("suite", suite, known)
         return list(known[suite]()), suite
     names = instances or []
-    return [_instances(entry).entry(name) for name in names], ",".join(names)
-
-
-def _instances(entry: Entry) -> Any:
-    """The module of the family's instances; a user's environment may name its own."""
-    return importlib.import_module(entry.instances) if entry.instances else door("instances", entry.family)
+    return [entry.family_module().entry(name) for name in names], ",".join(names)
 
 
 def _suites(entry: Entry) -> SuiteTable:
     """By name; none where the family offers none."""
-    table: SuiteTable = getattr(_instances(entry), "SUITES", {})
+    table: SuiteTable = getattr(entry.family_module(), "SUITES", {})
     return table
 
 

@@ -133,10 +133,11 @@ class Rollout(NamedTuple):
 def rollout(env: Environment, policy: Policy, problems: Any, key: Array, max_steps: int | None = None) -> Rollout:
     """Run a batch of prepared problems to the end as one ``lax.scan``; traced by jit.
 
-    Finished lanes idle. Every lane has a key of its own per step, so lane b sees the same randomness in any batch.
+    Finished lanes idle. ``key`` is one key, from which every lane derives its own, or one key a lane: a lane's randomness
+    then does not depend on its place in the batch.
     """
     batch = jax.tree.leaves(problems)[0].shape[0]
-    lane_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
+    lane_keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
 
     def one(problem: Any, state: Any, lane_key: Array, t: Array) -> tuple[Any, tuple[Array, Array, Array]]:
         action = policy(env.observe(problem, state), jax.random.fold_in(lane_key, t))

@@ -70,7 +70,10 @@ class GraphSpec:
         """Everything a network's weights depend on: columns and scales, but no sizes."""
         parts = ("node", "edge", "global", "action")
         described = {part: [[c.name, c.unit, c.dynamic] for c in self.columns(part)] for part in parts}
-        return described | {"scales": [[s.unit, s.magnitude, s.origin] for s in self.scales], "nodes_per_action": self.nodes_per_action}
+        return described | {
+            "scales": [[s.unit, s.magnitude, s.origin] for s in self.scales],
+            "nodes_per_action": self.nodes_per_action,
+        }
 
     def schema_hash(self) -> str:
         """sha256 of the schema: a checkpoint made for another one is refused."""

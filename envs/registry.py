@@ -35,12 +35,15 @@ class Entry:
         loaded: type[Environment] = getattr(importlib.import_module(module), name)
         return loaded
 
+    def family_module(self) -> ModuleType:
+        """The module of the family's instances; a user's environment may name its own."""
+        return importlib.import_module(self.instances) if self.instances else door("instances", self.family)
+
     def source(self, instance: Any = None, suite: str | None = None, generator: Any = None, size: Any = None) -> Source:
         """Where instances come from: one of the first three, or the default generator; padded to ``size``."""
         from dispatchgym.envs.source import resolve
 
-        module = importlib.import_module(self.instances) if self.instances else door("instances", self.family)
-        source = resolve(module, self.generator, instance, suite, generator)
+        source = resolve(self.family_module(), self.generator, instance, suite, generator)
         return source if size is None else source.sized(size)
 
     def build(self, size: Any, /, **options: Any) -> Environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dispatchgym.instances.base import DispatchGymError, UnknownNameError, common_size, stack
+from dispatchgym.instances.base import DispatchGymError, Generator, UnknownNameError, common_size, stack
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,6 @@ class Source:
             return stack([self.instance(ticket) for ticket in tickets], self.size)
         return _generate_many(self.generator, np.asarray(tickets, np.uint32))
 
-    def draw(self, rng: np.random.Generator) -> Any:
-        """One instance, uniformly from the list or freshly generated; a pure function of the state of ``rng``."""
-        return self.instance(self.ticket(rng))
-
     def pool(self, count: int, rng: np.random.Generator) -> Any:
         """``count`` instances stacked on the leading axis: the list in order, repeated as needed, or fresh ones."""
         return self.batch(self.tickets(count, rng))
@@ -68,7 +65,8 @@ class Source:
     def sized(self, size: Any) -> Source:
         """The same instances padded to ``size`` (a tuple of ints). Raises DispatchGymError if one does not fit."""
         try:
-            size = type(self.size)(*size)
+            numbers = tuple(operator.index(number) for number in size)
+            size = type(self.size)(*numbers)
         except TypeError:
             raise DispatchGymError(
                 f"size {size!r} is not a {type(self.size).__name__}; give one like {self.size}"
@@ -89,12 +87,18 @@ def resolve(family: ModuleType, default: str, instance: Any, suite: str | None, 
         names = tuple(v if isinstance(v, str) else f"instance-{i}" for i, v in enumerate(many))
         return Source(common_size(loaded), loaded, names, family=family)
     if suite is not None:
+        if not isinstance(suite, str):
+            raise DispatchGymError(f"{suite!r} is no suite; give the name of one")
         if suite not in family.SUITES:
             raise UnknownNameError("suite", suite, family.SUITES)
         entries = family.SUITES[suite]().entries
         loaded = tuple(entry.instance for entry in entries)
         return Source(common_size(loaded), loaded, tuple(entry.name for entry in entries), family=family)
-    chosen = family.generator(generator or default) if isinstance(generator or default, str) else generator
+    chosen = default if generator is None else generator
+    if isinstance(chosen, str):
+        chosen = family.generator(chosen)
+    elif isinstance(chosen, type) or not isinstance(chosen, Generator):
+        raise DispatchGymError(f"{chosen!r} is no generator; give the name of one, such as {default!r}, or an object")
     return Source(chosen.size, generator=chosen, family=family)
 
 

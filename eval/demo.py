@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from rich.table import Table
 
+from dispatchgym.agents.catalogue import Learned, find
 from dispatchgym.envs.registry import Entry, door, lookup
 from dispatchgym.eval import display
 from dispatchgym.eval.report import Row, by_group, document, rows, summarise
@@ -26,6 +27,10 @@ def run_demo(out: Path, quick: bool) -> bool:
     entry = lookup(ENV)
     suite = "taillard-15x15" if quick else "taillard"
     problems = list(door("instances", entry.family).SUITES[suite]())
+    for name in (*RULES, LEARNED):  # a missing extra is better named now than after minutes
+        method = find(entry, name)
+        if isinstance(method, Learned):
+            method.network(entry.id, entry.build(problems[0].instance.size, **method.options))
     out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[Row]] = {}
     drawn: dict[str, Result] = {}
@@ -40,12 +45,14 @@ def run_demo(out: Path, quick: bool) -> bool:
         report = document(request, suite, mode, results, tables[name])
         write_text(out / f"{name}.json", json.dumps(report, indent=1) + "\n")
     display.out.print(comparison(tables))
-    best_rule = min(RULES, key=lambda name: summarise(tables[name])["mean_gap"])
-    for name in (best_rule, LEARNED):
+    best_rule = min(RULES, key=lambda name: summarise(tables[name])["mean_objective"] or float("inf"))
+    for name in (n for n in (best_rule, LEARNED) if drawn[n].valid):
         picture(entry, drawn[name], name, out)
     checked = sum(row.valid for table in tables.values() for row in table)
     total = sum(len(table) for table in tables.values())
-    display.out.print(f"{checked} of {total} schedules accepted by the independent validator; gap = above the best known makespan.")
+    display.out.print(
+        f"{checked} of {total} schedules accepted by the independent validator; gap = above the best known makespan."
+    )
     display.out.print(f"Gantt charts and results: {out.resolve()}", soft_wrap=True)
     return checked == total
 
@@ -61,9 +68,9 @@ def comparison(tables: dict[str, list[Row]]) -> Table:
         means = []
         for table in tables.values():
             members = table if group == "all" else by_group(table)[group]
-            means.append(100 * summarise(members)["mean_gap"])
-        best = min(means)
-        cells = [f"[bold]{m:.1f}[/]" if m == best else f"{m:.1f}" for m in means]
+            means.append(summarise(members)["mean_gap"])
+        best = min((m for m in means if m is not None), default=None)
+        cells = ["-" if m is None else f"[bold]{100 * m:.1f}[/]" if m == best else f"{100 * m:.1f}" for m in means]
         grid.add_row(group, *cells, end_section=group == groups[-2])
     return grid
 

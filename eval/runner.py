@@ -92,7 +92,13 @@ def describe_mode(method: Method, request: Request) -> str:
             )
         if k > 1:
             raise DispatchGymError(f"{request.policy} is a solver and has no --samples; give it a --time-limit")
+        if request.time_limit is not None and not method.timed:
+            raise DispatchGymError(f"{request.policy} runs to its end and has no --time-limit; leave it out")
+        if request.workers is not None and not method.threaded:
+            raise DispatchGymError(f"{request.policy} runs on one thread and has no --workers; leave it out")
         return "solver" if request.time_limit is None else f"solver, {request.time_limit:g} s"
+    if request.workers is not None:
+        raise DispatchGymError(f"{request.policy} is no solver and has no --workers; leave it out")
     if request.time_limit is not None:
         raise DispatchGymError(f"{request.policy} is no solver and has no --time-limit; use --samples")
     if isinstance(method, Rule) and not method.stochastic:
@@ -144,10 +150,11 @@ def _run_rule(
     rule: Rule, request: Request, env: Environment, positions: list[int], options: dict[str, Any]
 ) -> Iterator[Outcome]:
     policy = rule.make(env.graph)
-    # Samples of one instance differ by key; lanes are instances, so a lane's draws do not depend on its neighbours.
+    # All instances share the keys of the samples: what one instance gives does not depend on its place in the suite.
     play = jax.jit(lambda problems, key: rollout(env, policy, problems, key))
     problems = jax.jit(jax.vmap(env.prepare))(stack([request.problems[i].instance for i in positions], env.size))
-    keys = [jax.random.fold_in(jax.random.key(request.seed), s) for s in range(request.samples)]
+    samples = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(request.seed), np.arange(request.samples))
+    keys = [jax.numpy.broadcast_to(samples[s], len(positions)) for s in range(request.samples)]
     compiled = play.lower(problems, keys[0]).compile()
     began = time.perf_counter()
     runs = [jax.block_until_ready(compiled(problems, key)) for key in keys]

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dispatchgym.envs.registry import Entry, door, lookup
+from dispatchgym.envs.registry import Entry, lookup
 from dispatchgym.eval.runner import Result
 from dispatchgym.eval.validators import validator
 from dispatchgym.instances.base import DispatchGymError, fingerprint
@@ -45,7 +45,6 @@ class Replay:
 
     objective: int | None  # of the environment; None if the episode did not end
     validated: int | None  # of the validator; None if refused
-    invalid_at: int | None  # first action outside the mask
     errors: tuple[str, ...]
 
     @property
@@ -55,8 +54,9 @@ class Replay:
 
 
 def write(folder: Path, entry: Entry, policy: str, results: Sequence[Result]) -> int:
-    """One file per solved instance in ``folder``; the number written."""
+    """One file per solved instance in ``folder``, those of one name numbered (``ft06-2.json``); the number written."""
     folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
     solved = [r for r in results if r.outcome.actions is not None]
     for r in solved:
         data = {
@@ -68,8 +68,13 @@ def write(folder: Path, entry: Entry, policy: str, results: Sequence[Result]) ->
             "actions": r.outcome.actions,
             "final": {"objective": r.outcome.objective, "terminated": True},
         }
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", r.problem.name) + ".json"
-        write_text(folder / name, json.dumps(data) + "\n")
+        stem = name = re.sub(r"[^A-Za-z0-9._-]", "_", r.problem.name)
+        number = 1
+        while name.lower() in taken:  # some file systems do not tell cases apart
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.lower())
+        write_text(folder / f"{name}.json", json.dumps(data) + "\n")
     return len(solved)
 
 
@@ -111,7 +116,7 @@ def replay(trace: Trace, instance: Any = None) -> tuple[Any, Any, Replay]:
     Raises TraceError if the instance is not the one that was recorded.
     """
     entry = lookup(trace.env_id)
-    problem = door("instances", entry.family).coerce(trace.instance if instance is None else instance)
+    problem = entry.family_module().coerce(trace.instance if instance is None else instance)
     if fingerprint(problem) != trace.instance_sha256:
         raise TraceError(
             f"instance {trace.instance!r} is not the recorded one (sha256 differs); pass it with --instance"
@@ -134,5 +139,4 @@ def replay(trace: Trace, instance: Any = None) -> tuple[Any, Any, Replay]:
     objective = int(env.objective(prepared, state)) if ended and not len(refused) else None
     if trace.claimed is not None and objective is not None and trace.claimed != objective:
         errors.append(f"the trace claims {trace.claimed}, it is {objective}")
-    first = int(refused[0]) if len(refused) else None
-    return problem, state, Replay(objective, verdict.objective, first, tuple(e for e in errors if e))
+    return problem, state, Replay(objective, verdict.objective, tuple(e for e in errors if e))

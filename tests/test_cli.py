@@ -8,6 +8,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from toys import Toll, toy
 from dispatchgym import cli
 from dispatchgym.envs.registry import REGISTRY
 from dispatchgym.eval.validators.base import Verdict
+from dispatchgym.instances.job_shop import coerce
 from dispatchgym.testing import CheckError, Report, Result
 
 JOB_SHOP = "dispatchgym/JobShop-v0"
@@ -231,6 +233,12 @@ def test_samples_depend_on_the_seed_alone(run):
         (("train", "--env", JOB_SHOP, "--algo", "self_labelling", "--set", "iterations=many"), "must be of type int"),
         (("check", "dispatchgym/JobShop-v1"), f"did you mean '{JOB_SHOP}'"),
         (("check", "mine/Toy-v0", "--import", "no_such_module"), "cannot import 'no_such_module'"),
+        (("eval", *FT06, "--policy", "spt", "--import", "no_such_module"), "cannot import 'no_such_module'"),
+        (("replay", "trace.json", "--import", "no_such_module"), "cannot import 'no_such_module'"),
+        (
+            ("train", "--env", JOB_SHOP, "--algo", "ppo", "--import", "no_such_module"),
+            "cannot import 'no_such_module'",
+        ),
         (("eval", "--env", JOB_SHOP, "--policy", "spt"), "pass either --suite or --instance"),
         (("eval", *FT06, "--suite", "ft", "--policy", "spt"), "pass either --suite or --instance"),
         (("eval", *FT06, "--policy", "random", "--samples", 0), "give at least 1"),
@@ -282,6 +290,29 @@ def recorded(run, tmp_path) -> dict:
     (path,) = (tmp_path / "traces").iterdir()
     assert path.name == "ft06.json"
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_traces_of_one_name_are_numbered(run, tmp_path):
+    for name in ("a/x.txt", "a_x.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("2 2\n0 3 1 2\n1 4 0 1\n")
+    files = (str(tmp_path / "a/x.txt"), str(tmp_path / "a_x.txt"), "ft06", "ft06", "ft06")
+    instances = [word for file in files for word in ("--instance", file)]
+    traces = tmp_path / "traces"
+    run("eval", "--env", JOB_SHOP, *instances, "--policy", "spt", "--save-traces", traces, "--json")
+    names = sorted(path.name for path in traces.iterdir())
+    assert names[-3:] == ["ft06-2.json", "ft06-3.json", "ft06.json"]
+    assert [name.endswith(("a_x.txt.json", "a_x.txt-2.json")) for name in names[:2]] == [True, True]
+    assert len(names) == 5
+
+
+def test_a_trace_of_an_environment_with_instances_elsewhere(monkeypatch, replay, recorded):
+    elsewhere = ModuleType("elsewhere")
+    elsewhere.coerce = lambda name: coerce("ft06" if name == "mine" else name)
+    monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)
+    monkeypatch.setitem(REGISTRY, "mine/Shop-v0", replace(REGISTRY[JOB_SHOP], id="mine/Shop-v0", instances="elsewhere"))
+    mine = recorded | {"env_id": "mine/Shop-v0", "instance": "mine"}
+    assert replay(mine, "--import", "elsewhere").status == 0
 
 
 @pytest.fixture

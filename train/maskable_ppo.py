@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from sb3_contrib import MaskablePPO
@@ -29,16 +27,14 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from dispatchgym.agents import checkpoint
-from dispatchgym.agents.lanes import play
 from dispatchgym.envs.adapters.sb3 import make_sb3
-from dispatchgym.envs.core import Environment, rollout
-from dispatchgym.envs.graph import GraphObservation
+from dispatchgym.envs.core import Environment
 from dispatchgym.envs.registry import lookup, make
 from dispatchgym.gnn.network import Architecture, GraphScorer
-from dispatchgym.instances.base import DispatchGymError
 from dispatchgym.train.run import Run
 from dispatchgym.train.sb3_policy import GraphMaskablePolicy
-from dispatchgym.train.self_labelling import VALIDATION_SEED, draw
+from dispatchgym.train.settings import check_common, check_integers, check_name, check_numbers, refuse
+from dispatchgym.train.validation import Fixed, better, worst
 
 
 @dataclass(frozen=True)
@@ -78,32 +74,43 @@ class Config:
     share_encodings: bool = True  # encode each distinct graph once per batch; False is slower, to compare
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises DispatchGymError for the first setting that cannot be."""
+        check_common(self)
+        check_name(self, "generator")
+        check_integers(self, "total_steps", 0, 2**62)
+        check_integers(self, "envs n_steps refill_every pool epochs", 1)
+        check_integers(self, "batch_size", 2)  # PPO scales advantages by their deviation
+        if self.envs * self.n_steps % self.batch_size:
+            refuse("batch_size", self.batch_size, f"a divisor of envs * n_steps = {self.envs * self.n_steps}")
+        check_numbers(self, "gamma gae_lambda", high=1.0)
+        check_numbers(self, "clip_range max_grad_norm", above=True)
+        check_numbers(self, "ent_coef vf_coef")
+        check_numbers(self, "target_kl reward_scale", above=True, optional=True)
+        if not isinstance(self.share_encodings, bool):
+            refuse("share_encodings", self.share_encodings, "true or false")
+
 
 class Trainer:
     """One run. :meth:`update` is one rollout and what PPO learns from it; the rest is bookkeeping."""
 
     def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
         self.per_update = config.envs * config.n_steps
-        if self.per_update % config.batch_size:
-            raise DispatchGymError(
-                f"batch_size {config.batch_size} does not divide envs * n_steps = {self.per_update}; choose a divisor"
-            )
         torch.set_num_threads(config.threads)
         self.config = config
         self.entry = lookup(config.env)
-        self.envs = {name: make(config.env, generator=name, **config.options) for name in config.validation}
-        keys = [jax.random.fold_in(jax.random.key(config.seed), VALIDATION_SEED + i) for i in range(len(self.envs))]
-        self.problems = {
-            name: draw(self.entry, env, name, key, config.validation_count)
-            for (name, env), key in zip(self.envs.items(), keys, strict=True)
+        self.sense = self.entry.load().sense
+        envs = {name: make(config.env, generator=name, **config.options) for name in config.validation}
+        self.fixed = {
+            name: Fixed(self.entry, env, name, config.seed, index, config.validation_count)
+            for index, (name, env) in enumerate(envs.items())
         }
-        self.random_play = {name: self._play_at_random(name) for name in self.envs}
         self.scale = config.reward_scale or self._typical_return()
         lanes = make_sb3(config.env, config.envs, generator=config.generator, pool_size=config.pool, **config.options)
         self.lanes = ScaledRewards(lanes, self.scale)
         self.model = self._model(lanes.lanes.core)
         self.updates = 0
-        self.best = -float("inf") if self.entry.load().sense == "max" else float("inf")
+        self.best = worst(self.sense)
         self.spent = 0.0
         self.run = Run(folder, config, resume)
         if resume and self.run.saved():
@@ -179,7 +186,7 @@ class Trainer:
                     scalars |= self.evaluate()
                 self.spent += time.perf_counter() - began
                 scalars["time/seconds"] = self.spent
-                if "eval/ratio" in scalars and self._better(scalars["eval/ratio"]):
+                if "eval/ratio" in scalars and better(self.sense, scalars["eval/ratio"], self.best):
                     self.best = scalars["eval/ratio"]
                     self.export(self.run.folder)
                 self.run.log(self.step, scalars)
@@ -209,18 +216,13 @@ class Trainer:
         return self.lanes.finished() | learned
 
     def evaluate(self) -> dict[str, float]:
-        """Mean objective of greedy play over that of random play, on fixed instances that training never draws."""
-        scalars: dict[str, float] = {}
-        for name, env in self.envs.items():
-            objective = play(env, self.problems[name], self.network).objective[:, 0]
-            scalars[f"eval/ratio_{name}"] = float((objective / self.reference(name)).mean())
+        """Mean objective / offset of greedy play on fixed instances that training never draws.
+
+        Where an offset is not positive, the mean objective of random play takes its place.
+        """
+        scalars = {f"eval/ratio_{name}": fixed.ratio(self.network) for name, fixed in self.fixed.items()}
         scalars["eval/ratio"] = float(np.mean(list(scalars.values())))
         return scalars
-
-    def reference(self, name: str) -> np.ndarray:
-        """f64[B]: what objectives are divided by, the offset, or the mean of random play where an offset is 0."""
-        offset = np.asarray(jax.vmap(self.envs[name].offset)(self.problems[name]), float)
-        return offset if (offset > 0).all() else np.full_like(offset, max(self.random_play[name][0].mean(), 1.0))
 
     def save(self) -> None:
         """What :class:`Run` needs to continue exactly."""
@@ -234,21 +236,8 @@ class Trainer:
         card = checkpoint.Card(c.env, spec.schema_hash(), self.network.architecture, c.options, details)
         checkpoint.save(folder, self.network, card)
 
-    def _better(self, ratio: float) -> bool:
-        return ratio > self.best if self.entry.load().sense == "max" else ratio < self.best
-
-    def _play_at_random(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(objectives, returns) of one random episode per validation instance."""
-
-        def policy(observation: GraphObservation, key: jax.Array) -> jax.Array:
-            return jax.random.categorical(key, jnp.where(observation.action_mask, 0.0, -jnp.inf))
-
-        env = self.envs[name]
-        played = jax.jit(lambda p: rollout(env, policy, p, jax.random.key(self.config.seed)))(self.problems[name])
-        return np.asarray(played.objective, float), np.asarray(played.rewards, float).sum(0)
-
     def _typical_return(self) -> float:
-        returns = np.concatenate([np.abs(returns) for _, returns in self.random_play.values()])
+        returns = np.concatenate([np.abs(fixed.random_play[1]) for fixed in self.fixed.values()])
         return float(returns.mean()) or 1.0
 
 

@@ -15,17 +15,21 @@ from dispatchgym.instances.extras import require
 
 FOLDER = Path(__file__).resolve().parent / "presets"
 ALGORITHMS = {"self_labelling": "dispatchgym.train.self_labelling", "ppo": "dispatchgym.train.maskable_ppo"}
+PACKAGES = {
+    "self_labelling": ("torch", "safetensors", "tensorboard"),
+    "ppo": ("torch", "safetensors", "tensorboard", "stable_baselines3", "sb3_contrib"),
+}
 
 
 def configure(entry: Entry, algorithm: str, name: str | None, overrides: dict[str, Any], seed: int) -> tuple[type, Any]:
     """(Trainer class, Config). ``name`` is a preset or a YAML file; ``overrides`` win over it.
 
-    Raises DispatchGymError naming the field that is unknown, of the wrong type, or meant for another environment.
+    Raises DispatchGymError naming the field that is unknown, of the wrong type or range, or meant for another environment.
     """
     if algorithm not in ALGORITHMS:
         raise UnknownNameError("algorithm", algorithm, ALGORITHMS)
-    for package in ("torch", "safetensors", "tensorboard"):
-        require(package, "train", purpose="training")
+    for package in PACKAGES[algorithm]:
+        require(package, "train", purpose=f"training with {algorithm}")
     module = importlib.import_module(ALGORITHMS[algorithm])
     values = _load(algorithm, name) if name is not None else {}
     preset_env = values.get("env", entry.id)
@@ -66,7 +70,10 @@ def _typed(key: str, field: dataclasses.Field[Any], value: Any) -> Any:
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     if isinstance(default, tuple) and isinstance(value, (list, tuple)):
         return tuple(value)
-    if isinstance(default, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+    if value is None and "None" in str(field.type):
+        return None
+    number = isinstance(default, float) or "float" in str(field.type).split(" | ")
+    if number and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)
         except ValueError:

@@ -39,9 +39,11 @@ class Run:
         elif stored.exists():
             raise CheckpointError(f"{folder} already holds a run; continue it with --resume or choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(stored, text)
-        write_text(folder / "command.txt", shlex.join(sys.argv) + "\n")
-        write_text(folder / "manifest.json", json.dumps(manifest(), indent=1) + "\n")
+        if not resume:
+            write_text(stored, text)
+            write_text(folder / "manifest.json", json.dumps(manifest(), indent=1) + "\n")
+        with (folder / "command.txt").open("a", encoding="utf-8") as commands:  # one line per start
+            commands.write(shlex.join(sys.argv) + "\n")
         self._metrics: Any = None
         self._board: Any = None
 

@@ -9,7 +9,6 @@ each step.
 from __future__ import annotations
 
 import copy
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,10 +22,21 @@ from torch import Tensor
 
 from dispatchgym.agents import checkpoint
 from dispatchgym.agents.lanes import Played, encode, play, stepper, to_torch
+from dispatchgym.agents.rules.base import Rule
 from dispatchgym.envs.core import Environment, rollout
 from dispatchgym.envs.registry import Entry, door, lookup, make
 from dispatchgym.gnn.network import Architecture, GraphScorer, Step
+from dispatchgym.instances.base import UnknownNameError
 from dispatchgym.train.run import Run
+from dispatchgym.train.settings import (
+    check_common,
+    check_integers,
+    check_name,
+    check_names,
+    check_numbers,
+    check_weights,
+)
+from dispatchgym.train.validation import VALIDATION_SEED, Fixed, better, draw, worst
 
 
 @dataclass(frozen=True)
@@ -41,12 +51,14 @@ class Config:
     batch: int = 16  # instances an iteration
     samples: int = 24  # solutions of each
     minibatches: int = 4  # optimiser steps an iteration, over disjoint decisions
-    teacher: str | None = "fdd_mwkr"  # rule whose solution joins the samples
+    teacher: str | None = "fdd_mwkr"  # rule whose solution joins the samples; nothing where the family has no rules
     learning_rate: float = 1e-3
     final_share: float = 0.02  # of the learning rate at the end (cosine)
     warm_up: int = 50  # iterations of linear growth of the learning rate
     clip: float = 1.0  # largest norm of the gradient
-    average: float = 0.99  # evaluated and kept is a moving average of the weights with this memory an iteration; 0: none
+    average: float = (
+        0.99  # evaluated and kept is a moving average of the weights with this memory an iteration; 0: none
+    )
     seed: int = 0
     width: int = 64
     layers: int = 3
@@ -59,8 +71,17 @@ class Config:
     initial: str | None = None  # folder of a checkpoint to start from
     threads: int = 1
 
-
-VALIDATION_SEED = 2**30  # training keys fold in iterations, which stay below
+    def __post_init__(self) -> None:
+        """Raises DispatchGymError for the first setting that cannot be."""
+        check_common(self)
+        check_names(self, "generators")
+        check_weights(self)
+        check_integers(self, "iterations", 0, VALIDATION_SEED - 1)
+        check_integers(self, "batch samples minibatches", 1)
+        check_name(self, "teacher", optional=True)
+        check_integers(self, "warm_up", 0)
+        check_numbers(self, "clip", above=True)
+        check_numbers(self, "average", high=1.0)
 
 
 class Trainer:
@@ -70,6 +91,9 @@ class Trainer:
         torch.set_num_threads(config.threads)
         self.config = config
         self.entry = lookup(config.env)
+        self.sense = self.entry.load().sense
+        self.teacher = _rule(self.entry, config.teacher)
+        self._teachers: dict[Environment, Any] = {}
         self.envs = {name: make(config.env, generator=name, **config.options) for name in self._generators()}
         spec = next(iter(self.envs.values())).graph
         torch.manual_seed(config.seed)
@@ -82,7 +106,11 @@ class Trainer:
         self.random = torch.Generator().manual_seed(config.seed)
         self.key = jax.random.key(config.seed)
         self.step = 0
-        self.best = float("inf")
+        self.fixed = {
+            name: Fixed(self.entry, self.envs[name], name, config.seed, index, config.validation_count)
+            for index, name in enumerate(dict.fromkeys((*config.validation, *config.generators)))
+        }
+        self.best = worst(self.sense)
         self.spent = 0.0
         self.run = Run(folder, config, resume)
         if resume and self.run.saved():
@@ -112,7 +140,7 @@ class Trainer:
                     scalars |= self.evaluate()
                 self.spent += time.perf_counter() - began
                 scalars["time/seconds"] = self.spent
-                if "eval/ratio" in scalars and scalars["eval/ratio"] < self.best:
+                if "eval/ratio" in scalars and better(self.sense, scalars["eval/ratio"], self.best):
                     self.best = scalars["eval/ratio"]
                     self.export(self.run.folder)
                 self.run.log(self.step, scalars)
@@ -135,7 +163,7 @@ class Trainer:
         actions, objective = self.best_actions(env, problems, played)
         loss = self.imitate(env, problems, actions)
         self._average()
-        scale = offsets(env, problems)
+        scale = self.fixed[name].reference(problems)
         return {
             "train/loss": loss,
             "train/best_ratio": float((objective / scale).mean()),
@@ -153,23 +181,24 @@ class Trainer:
         index = np.arange(len(winner))
         actions = played.actions[:, index, winner]
         objective = played.objective[index, winner]
-        if self.config.teacher is not None:
-            taught, value = self._teach(env, problems)
-            better = sign * value < sign * objective
-            actions = np.where(better, taught[: len(actions)], actions)
-            objective = np.where(better, value, objective)
+        if self.teacher is not None:
+            taught, value, valid = self.teach(env, problems)
+            better_taught = valid & (sign * value < sign * objective)
+            actions, taught = _equally_long(actions, taught)
+            actions = np.where(better_taught, taught, actions)
+            objective = np.where(better_taught, value, objective)
         return actions, objective
 
-    def _teach(self, env: Environment, problems: Any) -> tuple[np.ndarray, np.ndarray]:
-        rule = door("agents.rules", self.entry.family).RULES[self.config.teacher]
-        if not hasattr(self, "_teachers"):
-            self._teachers: dict[Environment, Any] = {}
+    def teach(self, env: Environment, problems: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(actions i32[T, B], objective i64[B], valid bool[B]) of the teacher.
+
+        It plays under its own options; objective and validity are those of the same actions in ``env``.
+        """
+        assert self.teacher is not None
         if env not in self._teachers:
-            own = self.entry.build(env.size, **(self.config.options | dict(rule.options)))
-            policy = rule.make(own.graph)
-            self._teachers[env] = jax.jit(lambda p: rollout(own, policy, p, jax.random.key(0))[1::3])
-        actions, objective = self._teachers[env](problems)
-        return np.asarray(actions), np.asarray(objective).astype(np.int64)
+            self._teachers[env] = _teacher(env, self.entry, self.config.options, self.teacher)
+        actions, objective, valid, length = map(np.asarray, self._teachers[env](problems))
+        return actions[: int(length.max())], objective.astype(np.int64), valid
 
     def imitate(self, env: Environment, problems: Any, actions: np.ndarray) -> float:
         """Cross-entropy steps over the decisions of one solution per instance, i32[T, B]; the mean loss."""
@@ -207,19 +236,12 @@ class Trainer:
         return float(c.learning_rate * (c.final_share + (1 - c.final_share) * 0.5 * (1 + np.cos(angle))))
 
     def evaluate(self) -> dict[str, float]:
-        """Mean objective / offset on fixed instances that training never draws: greedy, and best of ``samples``."""
-        scalars: dict[str, float] = {}
-        ratios = []
-        for index, name in enumerate(self.config.validation):
-            env = self.envs[name]
-            key = jax.random.fold_in(self.key, VALIDATION_SEED + index)
-            problems = self.problems(name, key, self.config.validation_count)
-            scale = offsets(env, problems)
-            greedy = float((play(env, problems, self.averaged).objective[:, 0] / scale).mean())
-            scalars[f"eval/{name}"] = greedy
-            ratios.append(greedy)
-        scalars["eval/ratio"] = float(np.mean(ratios))
-        return scalars
+        """Mean objective / offset of greedy play on fixed instances that training never draws.
+
+        Where an offset is not positive, the mean objective of random play takes its place.
+        """
+        ratios = {f"eval/{name}": self.fixed[name].ratio(self.averaged) for name in self.config.validation}
+        return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
 
     def save(self) -> None:
         """What :class:`Run` needs to continue exactly."""
@@ -240,22 +262,51 @@ class Trainer:
         checkpoint.save(folder, self.averaged, card)
 
 
-def draw(entry: Entry, env: Environment, generator: str, key: jax.Array, count: int) -> Any:
-    """``count`` prepared problems of a named generator."""
-    return stepper(env).prepare(_sampler(entry.source(generator=generator).generator)(jax.random.split(key, count)))
-
-
-def offsets(env: Environment, problems: Any) -> np.ndarray:
-    """f64[B]: what objectives are divided by in ratios."""
-    return np.asarray(stepper(env).offset(problems), float)
-
-
-@functools.lru_cache(maxsize=64)
-def _sampler(generator: Any) -> Any:
-    return jax.jit(jax.vmap(generator))  # kept: a new function object would be compiled anew in every iteration
-
-
 def _cross_entropy(logits: Tensor, label: Tensor, live: Tensor) -> Tensor:
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), label.flatten(), reduction="none")
     weight = live.flatten().to(loss.dtype)
     return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _rule(entry: Entry, name: str | None) -> Rule | None:
+    """The named rule of a family, None for a family without rules. Raises UnknownNameError for a name it lacks."""
+    if name is None:
+        return None
+    try:
+        rules: dict[str, Rule] = door("agents.rules", entry.family).RULES
+    except ModuleNotFoundError as error:
+        if error.name != f"dispatchgym.agents.rules.{entry.family}":
+            raise
+        return None
+    if name not in rules:
+        raise UnknownNameError("rule", name, rules)
+    return rules[name]
+
+
+def _teacher(env: Environment, entry: Entry, options: dict[str, Any], rule: Rule) -> Any:
+    """Jitted: problems -> (actions [T, B], and of them in ``env``: objective [B], valid bool[B], length i32[B])."""
+    own = entry.build(env.size, **(options | dict(rule.options)))
+    policy = rule.make(own.graph)
+
+    def judge(problem: Any, actions: Any) -> tuple:
+        def body(state: Any, action: Any) -> tuple:
+            live = ~env.terminated(problem, state)
+            after = env.step(problem, state, action)
+            return after.state, (live, live & after.invalid)
+
+        live: Any
+        wrong: Any
+        end, (live, wrong) = jax.lax.scan(body, env.reset(problem), actions)
+        return env.objective(problem, end), env.terminated(problem, end) & ~wrong.any(), live.sum()
+
+    def teach(problems: Any) -> tuple:
+        actions = rollout(own, policy, problems, jax.random.key(0)).actions
+        return actions, *jax.vmap(judge, (0, 1))(problems, actions)
+
+    return jax.jit(teach)
+
+
+def _equally_long(*actions: np.ndarray) -> list[np.ndarray]:
+    """Arrays [T, B] filled up with zeros to the longest T; what follows the end of an episode is not imitated."""
+    longest = max(len(a) for a in actions)
+    return [np.pad(a, ((0, longest - len(a)), (0, 0))) for a in actions]

@@ -30,7 +30,8 @@ class Solver:
     run: Callable[..., Solution]
     extra: str | None = None  # the optional dependencies it needs
     exact: bool = False  # proves optimality, given enough time
-    stochastic: bool = False  # the seed matters
+    timed: bool = False  # heeds ``time_limit``
+    threaded: bool = False  # heeds ``workers``
     options: Mapping[str, Any] = field(default_factory=dict)  # of the environment its solutions are replayed in
 
     def solve(

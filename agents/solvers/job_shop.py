@@ -19,7 +19,8 @@ _SOLVERS = (
         cp_sat,
         extra="exact",
         exact=True,
-        stochastic=True,
+        timed=True,
+        threaded=True,
         options=APPEND,
     ),
     Solver("brute_force", "every semi-active schedule of a tiny instance", brute_force, exact=True, options=APPEND),
@@ -28,6 +29,7 @@ _SOLVERS = (
         "shifting_bottleneck",
         "shifting bottleneck with reoptimisation (Adams, Balas & Zawack 1988)",
         shifting_bottleneck,
+        timed=True,
         options=APPEND,
     ),
     *(
@@ -35,7 +37,6 @@ _SOLVERS = (
             f"randomised_{rule}",
             f"best of {SAMPLES} non-delay schedules around the rule {rule}",
             randomised(rule),
-            stochastic=True,
             options=APPEND,
         )
         for rule in KEYS

@@ -95,12 +95,12 @@ def parse_device(space: gymnasium.Space, actions: jax.Array, lanes: int) -> jax.
     return actions if actions.dtype == wanted else actions.astype(wanted)
 
 
-def refuse(action: Any, mask: np.ndarray, where: str = "") -> None:
-    """Raise InvalidActionError if the integer ``action`` is outside ``mask`` (bool[A])."""
+def refuse(action: Any, mask: np.ndarray, where: str = "", given: Any = None) -> None:
+    """Raise InvalidActionError if the integer ``action`` is outside ``mask`` (bool[A]); it names what was ``given``."""
     if np.ndim(action) == 0 and not (0 <= action < len(mask) and mask[action]):
         legal = np.flatnonzero(mask)
         some = ", ".join(map(str, legal[:20])) + (f", ... ({len(legal)} in all)" if len(legal) > 20 else "")
-        said = str(int(action)) if 0 <= action < len(mask) else "outside the action space"
+        said = _short(int(action if given is None else given))
         raise InvalidActionError(f"action {said}{where} is not legal now; legal actions: {some}")
 
 

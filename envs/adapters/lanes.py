@@ -37,14 +37,14 @@ def plain_seed(seed: Any) -> int | None:
 
 
 def step_limit(env: Environment, max_episode_steps: int | None) -> int:
-    """Steps after which an episode is truncated: never more than ``env.max_steps``. None and -1 mean that bound."""
+    """Steps after which an episode is truncated; None and -1 mean ``env.max_steps``, which illegal actions use up too."""
     if max_episode_steps is None or max_episode_steps == -1:
         return max(env.max_steps, 1)
     if isinstance(max_episode_steps, bool) or not isinstance(max_episode_steps, int) or max_episode_steps < 1:
         raise DispatchGymError(
             f"max_episode_steps is {max_episode_steps!r}; give an integer >= 1, or None for the env's own"
         )
-    return max(min(max_episode_steps, env.max_steps), 1)
+    return min(max_episode_steps, 2**31 - 1)  # steps are counted in int32
 
 
 class Lanes:

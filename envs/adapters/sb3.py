@@ -11,13 +11,10 @@ from gymnasium.vector import AutoresetMode
 
 from dispatchgym.envs.adapters.vector import DeviceVectorEnv
 from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.instances.extras import require
 
-try:
-    from stable_baselines3.common.vec_env import VecEnv
-except ModuleNotFoundError as error:
-    if not str(error.name).startswith("stable_baselines3"):
-        raise
-    raise ModuleNotFoundError("SB3VecEnv needs Stable-Baselines3; run `pip install dispatchgym[train]`") from error
+require("stable_baselines3", "train", "SB3VecEnv")
+from stable_baselines3.common.vec_env import VecEnv  # noqa: E402
 
 
 class SB3VecEnv(VecEnv):
@@ -25,8 +22,8 @@ class SB3VecEnv(VecEnv):
 
     Arrays are writable NumPy (SB3 adds to the rewards in place). ``infos[i]``: ``invalid_action``,
     ``TimeLimit.truncated``, and at the end ``terminal_observation``, ``instance`` (the name) and, if terminated,
-    ``objective`` and ``metrics``. Masks: ``env_method("action_masks")``. After ``seed(s)`` lane i's first instance is
-    that of ``SingleEnv.reset(seed=s + i)``.
+    ``objective`` and ``metrics``. Masks: ``env_method("action_masks")``. After ``seed(s)`` lane i's first instance of
+    a generator is that of ``SingleEnv.reset(seed=s + i)``; a fixed list is swept in order, whatever the seed.
     """
 
     def __init__(self, env_id: str, num_envs: int = 1, **kwargs: Any) -> None:

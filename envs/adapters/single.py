@@ -23,7 +23,9 @@ class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
 
     ``instance``, ``suite``, ``generator`` and ``size`` say where instances come from; ``options`` are the family's own,
     such as ``scheme="non_delay"``. An illegal integer action is a no-op at reward 0 that ``info["invalid_action"]``
-    reports, or with ``invalid_action="raise"`` an InvalidActionError; the time limit of ``core.max_steps`` counts it.
+    reports, or with ``invalid_action="raise"`` an InvalidActionError. The time limit counts it: ``max_episode_steps``, by
+    default ``core.max_steps``, which suffices for legal actions. (``gymnasium.make`` keeps an argument of that name for a
+    wrapper of its own, which can only shorten episodes; for longer ones make a SingleEnv.)
 
     info: ``action_mask`` (bool[A]), ``invalid_action`` (bool); after reset ``instance`` (its name); once terminated
     ``objective`` and, if the family has any, ``metrics`` (a dict of numbers). Raises DispatchGymError or a subclass for
@@ -97,7 +99,7 @@ class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
             raise ResetNeeded("the episode is over; call reset() before the next step()")
         value = self._parse(action)
         if self._raises:
-            refuse(value, self.action_masks())
+            refuse(value, self.action_masks(), given=action)
         self._state_words, self._told = self._calls.take(self._words, self._state_words, value)
         words = self._template.copy()  # fresh memory: nothing that was handed out before changes
         words[: self._n_told] = self._told

@@ -100,7 +100,7 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
         self._check_running()
         action = self.lanes.parse(actions)
         if self.invalid_action == "raise":
-            self._refuse(np.asarray(action))
+            self._refuse(np.asarray(action), actions)
         step = self.lanes.step(action)
         self._last = step
         infos = self._infos(step)
@@ -193,11 +193,13 @@ class DeviceVectorEnv(gymnasium.vector.VectorEnv[dict[str, Any], Any, Any]):
                     f"the episodes of lanes {over.tolist()[:10]} are over; reset them with options['reset_mask']"
                 )
 
-    def _refuse(self, actions: np.ndarray) -> None:
+    def _refuse(self, actions: np.ndarray, given: Any) -> None:
+        """``actions`` as parsed, ``given`` as passed."""
+        said = np.asarray(given)
         mask, waiting = np.asarray(self._shown.mask), np.asarray(self._shown.over)
         for lane, action in enumerate(actions):
             if not waiting[lane]:  # its action is ignored: the lane resets in this step
-                refuse(action, mask[lane], f" of lane {lane}")
+                refuse(action, mask[lane], f" of lane {lane}", said[lane])
 
     def _arrays(self, tree: Any) -> Any:
         return tree if self.output == "jax" else jax.tree.map(np.array, tree)

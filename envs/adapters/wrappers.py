@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Graph, GraphInstance
 
 from dispatchgym.envs.graph import BOUND, GraphSpec
+from dispatchgym.instances.extras import require
 
 
 def to_graph(observation: dict[str, np.ndarray]) -> GraphInstance:
@@ -64,13 +65,10 @@ class PyGWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        try:
-            from dispatchgym.gnn.convert import to_pyg
-        except ModuleNotFoundError as error:
-            if str(error.name).startswith("dispatchgym"):
-                raise
-            message = f"PyGWrapper needs {error.name}; run `pip install dispatchgym[train]`"
-            raise ModuleNotFoundError(message, name=error.name) from error
+        for package in ("torch", "torch_geometric"):
+            require(package, "train", "PyGWrapper")
+        from dispatchgym.gnn.convert import to_pyg
+
         self._convert = to_pyg
         self._spec: GraphSpec = env.unwrapped.core.graph  # type: ignore[attr-defined]
 

@@ -28,7 +28,9 @@ class JobShopState:
     next_operation: Any  # i32[J]     operations of job j scheduled so far
     machine: Any  # i32[J]     machine of the job's next operation; 0 once it is finished
     duration: Any  # i32[J]     its processing time; 0 once the job is finished
-    after_machine: Any  # i32[J]     the same for the operation after it; kept here because gathers cost more than memory
+    after_machine: (
+        Any  # i32[J]     the same for the operation after it; kept here because gathers cost more than memory
+    )
     after_duration: Any  # i32[J]
     job_ready: Any  # i32[J]     completion of the job's last scheduled operation
     job_work: Any  # i32[J]     unscheduled work

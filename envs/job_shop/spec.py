@@ -19,7 +19,9 @@ NODE_COLUMNS = (
         "instant",
         dynamic=True,
     ),
-    Column("work_left", "operation: duration while unscheduled, then 0; machine: unscheduled work", "time", dynamic=True),
+    Column(
+        "work_left", "operation: duration while unscheduled, then 0; machine: unscheduled work", "time", dynamic=True
+    ),
 )
 
 EDGE_COLUMNS = (
@@ -48,7 +50,12 @@ ACTION_COLUMNS = (
     Column("machine_queue", "candidates that want the same machine, this one included", "1", dynamic=True),
     Column("rival_completion", "smallest completion time among candidates on the machine", "instant", dynamic=True),
     Column("next_duration", "processing time of the operation after it", "time", dynamic=True),
-    Column("next_machine_ready", "when the machine after it becomes free; its own completion if it is the last", "instant", dynamic=True),
+    Column(
+        "next_machine_ready",
+        "when the machine after it becomes free; its own completion if it is the last",
+        "instant",
+        dynamic=True,
+    ),
     Column("next_machine_work", "unscheduled work of the machine after it", "time", dynamic=True),
 )
 

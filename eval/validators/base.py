@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -18,10 +17,3 @@ class Verdict:
     def refuse(cls, *errors: str) -> Verdict:
         """Not valid, for these reasons."""
         return cls(False, None, errors)
-
-
-class Validator(Protocol):
-    """A family's door, offered by its module: recompute feasibility and objective from instance and actions."""
-
-    def validate(self, instance: Any, actions: Any, options: dict[str, Any]) -> Verdict:
-        """The verdict on a finished episode; bad actions or options never raise."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
+
+import numpy as np
 
 from dispatchgym.instances.base import InstanceError, SuiteEntry
 from dispatchgym.instances.job_shop.formats import load
@@ -29,10 +32,13 @@ def coerce(value: JobShopInstance | str | os.PathLike[str]) -> JobShopInstance:
     """An instance from an instance, the name of a published one ("ft06") or a path.
 
     A string is a path if it holds a separator or a dot, or if such a file exists; published names come first. Raises
-    UnknownNameError for another name, InstanceError for a bad file or another kind of value.
+    UnknownNameError for another name, InstanceError for a bad file, arrays that are no job shop or another kind of value.
     """
     if isinstance(value, JobShopInstance):
-        return value
+        value.check()
+        given = [getattr(value, field.name) for field in fields(value)]
+        plain = all(isinstance(array, np.ndarray) and array.dtype == np.int32 for array in given)
+        return value if plain else JobShopInstance(*(np.asarray(array, np.int32) for array in given))
     if isinstance(value, os.PathLike):
         return load(value)
     if not isinstance(value, str):

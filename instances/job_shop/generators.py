@@ -53,7 +53,7 @@ class Uniform:
         _check("operations", self.size.operations, 1, MAX_TOTAL_WORK if self.recirculation else self.machines)
         if self.min_operations is not None:
             _check("min_operations", self.min_operations, 1, self.size.operations)
-        most = (MAX_TOTAL_WORK - 1) // (self.jobs * self.size.operations)  # so that start times fit int32
+        most = (MAX_TOTAL_WORK - 1) // (self.jobs * self.size.operations)  # so that times are exact in float32
         _check("high", self.high, 0, most)
         _check("low", self.low, 0, self.high)
 

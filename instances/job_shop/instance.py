@@ -11,7 +11,9 @@ import numpy as np
 
 from dispatchgym.instances.base import InstanceError
 
-MAX_TOTAL_WORK = 2**30  # start and completion times are int32 and never exceed the total work
+# No time exceeds the total work, and rewards and columns are float32, which holds every integer up to 2**24 exactly.
+MAX_TOTAL_WORK = 2**24
+MAX_MACHINES = 2**16
 
 
 class JobShopSize(NamedTuple):
@@ -29,7 +31,7 @@ class JobShopInstance:
     """n jobs, each a chain of operations; operation (j, k) occupies one machine for an integer time.
 
     Jobs may have unequal numbers of operations, visit a machine more than once (recirculation) and take zero time.
-    Build one with :meth:`from_jobs`, which checks it; arrays are padded by :meth:`pad`.
+    Build one with :meth:`from_jobs`, which checks it, or call :meth:`check`; arrays are padded by :meth:`pad`.
     """
 
     machine: Any  # i32[J, K]  machine of operation k of job j, 0-based; 0 where padded
@@ -50,30 +52,61 @@ class JobShopInstance:
             for k, pair in enumerate(job):
                 for what, value in zip(("machine", "duration"), pair, strict=True):
                     if not (isinstance(value, (int, np.integer)) or (np.isfinite(value) and int(value) == value)):
-                        raise InstanceError(f"job {j}, operation {k}: {what} {value!r} is not an integer; scale the times")
+                        raise InstanceError(
+                            f"job {j}, operation {k}: {what} {value!r} is not an integer; scale the times"
+                        )
                     if not 0 <= value < MAX_TOTAL_WORK:
-                        raise InstanceError(f"job {j}, operation {k}: {what} {value} is outside 0..{MAX_TOTAL_WORK - 1}")
+                        raise InstanceError(
+                            f"job {j}, operation {k}: {what} {value} is outside 0..{MAX_TOTAL_WORK - 1}"
+                        )
                 machine[j, k], duration[j, k] = pair
-        if int(duration.sum()) >= MAX_TOTAL_WORK:
-            raise InstanceError(
-                f"the durations add up to {int(duration.sum())}, more than int32 schedules can hold "
-                f"({MAX_TOTAL_WORK - 1}); use a coarser time unit"
-            )
-        if int(machine.max()) >= 2**16:
-            raise InstanceError(f"machine index {int(machine.max())} is larger than {2**16 - 1}; number the machines from 0")
-        lengths = np.array([len(job) for job in jobs])
-        return cls(machine.astype(np.int32), duration.astype(np.int32), lengths.astype(np.int32))
+        made = cls(*(x.astype(np.int32) for x in (machine, duration, np.array([len(job) for job in jobs]))))
+        made.check()
+        return made
 
     @classmethod
     def from_matrices(cls, machine: Any, duration: Any) -> JobShopInstance:
         """A rectangular shop from two [J, K] integer matrices."""
-        return cls.from_jobs([list(zip(m, d, strict=True)) for m, d in zip(np.asarray(machine), np.asarray(duration), strict=True)])
+        return cls.from_jobs(
+            [list(zip(m, d, strict=True)) for m, d in zip(np.asarray(machine), np.asarray(duration), strict=True)]
+        )
+
+    def check(self) -> None:
+        """Raise InstanceError naming job and operation, unless the arrays are a (padded) job shop (host only)."""
+        machine, duration, lengths = (_integers(self, name) for name in ("machine", "duration", "n_operations"))
+        if machine.ndim != 2 or duration.shape != machine.shape or lengths.shape != machine.shape[:1]:
+            shapes = f"machine {machine.shape}, duration {duration.shape}, n_operations {lengths.shape}"
+            raise InstanceError(f"the arrays have shapes {shapes}; give [J, K], [J, K] and [J]")
+        width = machine.shape[1]
+        wrong = np.flatnonzero((lengths < 0) | (lengths > width))
+        if len(wrong):
+            raise InstanceError(
+                f"job {wrong[0]} has {lengths[wrong[0]]} operations in arrays of {width}; give 0..{width}"
+            )
+        if not lengths.any():
+            raise InstanceError("a job shop needs at least one operation; this one has none")
+        real = np.arange(width) < lengths[:, None]
+        for what, array, end in (("machine", machine, MAX_MACHINES), ("duration", duration, MAX_TOTAL_WORK)):
+            for where, said in (
+                (real & ((array < 0) | (array >= end)), f"outside 0..{end - 1}"),
+                (~real & (array != 0), "in the padding; set it to 0"),
+            ):
+                for j, k in np.argwhere(where)[:1]:
+                    raise InstanceError(f"job {j}, operation {k}: {what} {array[j, k]} is {said}")
+        total = int(duration.sum(dtype=np.int64))
+        if total >= MAX_TOTAL_WORK:
+            raise InstanceError(
+                f"the durations add up to {total}, but float32 rewards are exact only up to {MAX_TOTAL_WORK - 1}; "
+                "use a coarser time unit"
+            )
 
     def jobs(self) -> list[list[tuple[int, int]]]:
         """One list of (machine, duration) pairs per job, without padding: the inverse of :meth:`from_jobs`."""
         machine, duration, lengths = (np.asarray(x) for x in (self.machine, self.duration, self.n_operations))
         return [
-            [(int(machine[j, k]), int(duration[j, k])) for k in range(lengths[j])] for j in range(len(lengths)) if lengths[j]
+            [(int(machine[j, k]), int(duration[j, k])) for k in range(lengths[j])]
+            for j in range(len(lengths))
+            if lengths[j]
         ]
 
     @property
@@ -90,7 +123,9 @@ class JobShopInstance:
     def pad(self, size: JobShopSize) -> JobShopInstance:
         """The same shop in arrays [size.jobs, size.operations]. Raises InstanceError if it does not fit."""
         if any(have > room for have, room in zip(self.size, size, strict=True)):
-            raise InstanceError(f"an instance of {self.size} does not fit {size}; make the environment with larger sizes")
+            raise InstanceError(
+                f"an instance of {self.size} does not fit {size}; make the environment with larger sizes"
+            )
         jobs, operations = np.shape(self.machine)
         extra = ((0, size.jobs - jobs), (0, size.operations - operations))
         return JobShopInstance(
@@ -104,3 +139,17 @@ class JobShopInstance:
         machine, duration = np.asarray(self.machine), np.asarray(self.duration)
         load = np.bincount(machine.ravel(), weights=duration.ravel())
         return int(max(duration.sum(axis=1).max(), load.max()))
+
+
+def _integers(instance: JobShopInstance, name: str) -> np.ndarray:
+    """A field as an array on the host. Raises InstanceError unless it holds integers."""
+    try:
+        array = np.asarray(getattr(instance, name))
+    except ValueError:  # ragged lists
+        raise InstanceError(f"{name} cannot be read as an array; build the instance with from_jobs") from None
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind == "f" and (at := np.argwhere(~np.isfinite(array) | (array != np.trunc(array)))).size:
+        place = "job {}, operation {}: ".format(*at[0]) if array.ndim == 2 else ""
+        raise InstanceError(f"{place}{name} {array[tuple(at[0])]} is not an integer; scale the times")
+    raise InstanceError(f"{name} holds {array.dtype} values, not integers; convert it to int32")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import gymnasium as gym
 import jax
@@ -139,7 +140,7 @@ def test_integers_out_of_range_are_flagged(env, action):
     assert all((before[key] == after[key]).all() for key in before)
     raising = SingleEnv(env.spec.id, invalid_action="raise", **small(env.spec.id))
     raising.reset(seed=0)
-    with pytest.raises(InvalidActionError, match=r"outside the action space .*legal actions: "):
+    with pytest.raises(InvalidActionError, match=rf"^action {int(action)} is not legal now; legal actions: "):
         raising.step(action)
 
 
@@ -177,6 +178,19 @@ def test_max_episode_steps(env):
     assert short.step(-1)[3] is True
     with pytest.raises(DispatchGymError, match="max_episode_steps is 0"):
         SingleEnv(env.spec.id, max_episode_steps=0)
+
+
+def test_a_longer_limit_leaves_room_for_illegal_actions():
+    env = SingleEnv(JOB_SHOP, instance="ft06", max_episode_steps=100)
+    _, info = env.reset()
+    for _ in range(5):
+        _, _, terminated, truncated, info = env.step(-1)
+        assert not terminated
+        assert not truncated
+    for _ in range(env.core.max_steps):
+        _, _, terminated, truncated, info = env.step(legal(info))
+    assert terminated
+    assert not truncated
 
 
 def test_step_outside_an_episode(env):
@@ -225,6 +239,13 @@ def test_instances_of_a_job_shop(tmp_path):
     assert env.reset(seed=1)[1]["instance"] in ("ft06", "la01")
     with pytest.raises(InstanceError, match="does not fit"):
         env.reset(options={"instance": "ft10"})
+    broken = replace(small_one, duration=np.where(small_one.duration == 1, -5, small_one.duration))
+    for call in (
+        lambda: env.reset(options={"instance": broken}),
+        lambda: gym.make(JOB_SHOP, instance=broken),
+    ):
+        with pytest.raises(InstanceError, match="job 0, operation 0: duration -5 is outside"):
+            call()
     with pytest.raises(UnknownNameError, match="unknown instance 'ft07'; did you mean"):
         env.reset(options={"instance": "ft07"})
 
@@ -242,6 +263,16 @@ def test_arguments():
         gym.make(JOB_SHOP, instance="ft10", size=(6, 6, 6, 1))
     with pytest.raises(DispatchGymError, match="give one like"):
         gym.make(JOB_SHOP, instance="ft06", size=(6, 6))
+    for arguments, said in (
+        ({"instance": "ft06", "size": ("a", 6, 6, 6)}, "give one like"),
+        ({"instance": "ft06", "size": 6}, "give one like"),
+        ({"generator": 3}, "3 is no generator; give the name"),
+        ({"generator": Random}, "is no generator; give the name"),
+        ({"suite": 3}, "3 is no suite; give the name"),
+        ({"suite": ["ft"]}, "is no suite; give the name"),
+    ):
+        with pytest.raises(DispatchGymError, match=said):
+            gym.make(JOB_SHOP, **arguments)
     roomy = gym.make(JOB_SHOP, generator="uniform-3x2", size=(4, 4, 4, 1))
     assert roomy.reset(seed=0)[0] in roomy.observation_space
 

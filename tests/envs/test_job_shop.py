@@ -19,7 +19,15 @@ from dispatchgym.instances.job_shop import SUITES, JobShopInstance, JobShopSize
 from dispatchgym.instances.job_shop.generators import Uniform
 
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data/job_shop/pdr_makespans.json").read_text())["makespans"]
-NAMES = {"SPT": "spt", "LPT": "lpt", "MWKR": "mwkr", "LWKR": "lwkr", "MOPNR": "mopnr", "FDD/MWKR": "fdd_mwkr", "FIFO": "fifo"}
+NAMES = {
+    "SPT": "spt",
+    "LPT": "lpt",
+    "MWKR": "mwkr",
+    "LWKR": "lwkr",
+    "MOPNR": "mopnr",
+    "FDD/MWKR": "fdd_mwkr",
+    "FIFO": "fifo",
+}
 PUBLISHED_SCHEMES = ("non_delay", "giffler_thompson", "left_shift")
 BY_SIZE = {}
 for _entry in (*SUITES["classic"](), *SUITES["taillard"]()):
@@ -213,7 +221,9 @@ def test_symmetries(seed, scheme, factor, random):
     env = shop(generator.size, scheme)
     renamed = list(range(3))
     random.shuffle(renamed)
-    machines = JobShopInstance(np.asarray(renamed, np.int32)[instance.machine], instance.duration, instance.n_operations)
+    machines = JobShopInstance(
+        np.asarray(renamed, np.int32)[instance.machine], instance.duration, instance.n_operations
+    )
     scaled = JobShopInstance(instance.machine, instance.duration * factor, instance.n_operations)
     assert play(env, instance, actions) == play(env, machines, actions) == twin.makespan()
     assert play(env, scaled, actions) == factor * twin.makespan()

@@ -205,6 +205,8 @@ def test_illegal_actions():
     assert ignoring.step(np.array([0, 2**32]))[-1]["invalid_action"].all()
     with pytest.raises(InvalidActionError, match="action 1 of lane 1 is not legal now; legal actions: 0, 2"):
         raising.step([1, 1])
+    with pytest.raises(InvalidActionError, match="action 99 of lane 0 is not legal now"):
+        raising.step(np.array([99, 1], np.uint8))
     raising.step([1, 0])
     raising.step([0, 1])
     assert not raising.step([-7, 99])[-1]["invalid_action"].any()  # ignored: both lanes reset

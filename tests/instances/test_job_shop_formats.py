@@ -143,7 +143,7 @@ STANDARD_ERRORS = [
     ("2 2\n0 5\n1 -5\n", 3, "duration -5 is out of range"),
     ("2 2\n0 5\n1 " + "9" * 5000 + "\n", 3, "'999999999999999999999...' is too large"),
     (f"2 2\n0 5\n1 {2**62}\n", 3, f"duration {2**62} is out of range"),
-    (f"2 2\n0 {2**29}\n1 {2**29}\n", 3, f"the durations add up to {2**30}"),
+    (f"2 2\n0 {2**23}\n1 {2**23}\n", 3, f"the durations add up to {2**24}"),
     ("2 2\n0 5\n\n2 5\n", 4, "machine 2 is out of range; with 2 machines counted from 0 it must be 0..1"),
     ("2 2\n0 5\n-1 5\n", 3, "machine -1 is out of range"),
     ("2 2\r\n0 5\r\n7 5\r\n", 3, "machine 7"),

@@ -16,7 +16,7 @@ from dispatchgym.agents import checkpoint
 from dispatchgym.agents.lanes import play
 from dispatchgym.envs.adapters.sb3 import make_sb3
 from dispatchgym.envs.registry import REGISTRY
-from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.instances.base import DispatchGymError, UnknownNameError
 from dispatchgym.train import self_labelling
 from dispatchgym.train.maskable_ppo import Config, ScaledRewards, Trainer
 from dispatchgym.train.sb3_policy import GraphMaskablePolicy, StaticPart
@@ -79,8 +79,8 @@ def observations(lanes, steps: int, seed: int = 0) -> dict[str, torch.Tensor]:
 def test_it_beats_random_play(whole) -> None:
     trainer, folder = whole
     lines = metrics(folder)
-    name = TINY.validation[0]
-    random = float((trainer.random_play[name][0] / trainer.reference(name)).mean())
+    fixed = trainer.fixed[TINY.validation[0]]
+    random = float((fixed.random_play[0] / fixed.reference()).mean())
     assert min(line.get("eval/ratio", np.inf) for line in lines) < 1 + 0.7 * (random - 1)
     objective = [line["rollout/objective"] for line in lines]
     assert np.mean(objective[-6:]) < np.mean(objective[:6])
@@ -245,5 +245,24 @@ def test_a_continuous_action_space_is_refused(whole) -> None:
 
 
 def test_a_batch_size_that_does_not_divide_is_refused(tmp_path) -> None:
-    with pytest.raises(DispatchGymError, match="does not divide envs"):
+    with pytest.raises(DispatchGymError, match="batch_size is 77; it must be a divisor of envs"):
         Trainer(replace(TINY, batch_size=77), tmp_path / "run")
+
+
+NONSENSE = [
+    ("batch_size", 0), ("batch_size", 1), ("envs", 0), ("n_steps", 0), ("refill_every", 0), ("pool", 0), ("epochs", 0),
+    ("total_steps", -1), ("gamma", 1.5), ("gae_lambda", -0.1), ("clip_range", 0.0), ("target_kl", "foo"),
+    ("target_kl", 0.0), ("learning_rate", float("inf")), ("ent_coef", -1.0), ("max_grad_norm", 0.0),
+    ("reward_scale", 0), ("share_encodings", 1), ("heads", 3), ("width", 1000), ("generator", ""),
+    ("generator", "foo"), ("validation", ()), ("validation", ("taillard-4x3",) * 2), ("threads", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE)
+def test_nonsense_is_refused_before_anything_is_written(tmp_path, name, value) -> None:
+    with pytest.raises(DispatchGymError) as caught:
+        Trainer(replace(TINY, **{name: value}), tmp_path / "run")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"setting {name} is {value!r}; it must be" in message or isinstance(caught.value, UnknownNameError)
+    assert not (tmp_path / "run").exists()

@@ -12,7 +12,12 @@ import pytest
 
 from dispatchgym.agents import checkpoint
 from dispatchgym.agents.checkpoint import CheckpointError
-from dispatchgym.train.self_labelling import VALIDATION_SEED, Config, Trainer
+from dispatchgym.agents.lanes import stepper
+from dispatchgym.envs.registry import lookup
+from dispatchgym.instances.base import DispatchGymError, UnknownNameError
+from dispatchgym.train.presets import configure
+from dispatchgym.train.self_labelling import Config, Trainer, _rule
+from dispatchgym.train.validation import VALIDATION_SEED, better, worst
 
 TINY = Config(
     generators=("taillard-4x3",),
@@ -82,7 +87,11 @@ def test_an_interrupted_run_goes_on_exactly(whole, tmp_path) -> None:
         Trainer(TINY, folder).train(stop_at(14))
     with (folder / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 15, "tim')
+    manifest = (folder / "manifest.json").read_bytes()
+    assert len((folder / "command.txt").read_text().splitlines()) == 1
     Trainer(TINY, folder, resume=True).train()
+    assert (folder / "manifest.json").read_bytes() == manifest
+    assert len((folder / "command.txt").read_text().splitlines()) == 2
     assert metrics(folder) == metrics(whole)
     assert (folder / "state.safetensors").stat().st_size == (whole / "state.safetensors").stat().st_size
 
@@ -114,3 +123,76 @@ def test_validation_is_never_trained_on(tmp_path) -> None:
     seen = {drawn(i) for i in range(30)}
     assert len(seen) == 30
     assert drawn(VALIDATION_SEED) not in seen
+
+
+@pytest.mark.parametrize("scheme", ["giffler_thompson", "left_shift", "semi_active"])
+def test_only_what_the_teacher_achieves_in_the_environment_is_imitated(tmp_path, scheme) -> None:
+    trainer = Trainer(replace(TINY, options={"scheme": scheme}, iterations=5), tmp_path / "run")
+    env = trainer.envs[TINY.generators[0]]
+    problems = trainer.problems(TINY.generators[0], trainer.key, 64)
+    actions, objective, valid = trainer.teach(env, problems)
+    assert valid.all() == (scheme != "giffler_thompson")  # a non-delay schedule need not be active
+    assert valid.any()
+    states = jax.vmap(env.reset)(problems)
+    legal = np.ones(64, bool)
+    for action in actions:
+        after = jax.vmap(env.step)(problems, states, action)
+        states, legal = after.state, legal & ~np.asarray(after.invalid)
+    assert np.array_equal(legal, valid)
+    reached = np.asarray(jax.vmap(env.objective)(problems, states))
+    assert np.array_equal(reached[valid], objective[valid])
+    trainer.train()
+    losses = [line["train/loss"] for line in metrics(tmp_path / "run")]
+    assert np.isfinite(losses).all()
+    assert max(losses) < 50
+
+
+def test_a_family_without_rules_has_no_teacher() -> None:
+    entry = lookup(TINY.env)
+    assert _rule(replace(entry, family="toll"), "fdd_mwkr") is None
+    assert _rule(entry, None) is None
+    with pytest.raises(UnknownNameError, match="unknown rule 'fdd_mwk'; did you mean 'fdd_mwkr'"):
+        _rule(entry, "fdd_mwk")
+
+
+NONSENSE = [
+    ("teacher", "foo"), ("teacher", 3), ("batch", 0), ("samples", 0), ("minibatches", 0), ("weights", (1.0, 2.0)),
+    ("weights", (float("nan"),)), ("weights", (0.0,)), ("weights", ("a",)), ("generators", ()), ("generators", (3,)),
+    ("generators", ("foo-4x3",)), ("heads", 3), ("validation_count", 0), ("evaluate_every", 0), ("save_every", 0),
+    ("learning_rate", float("nan")), ("learning_rate", 0.0), ("learning_rate", -1.0), ("width", 0), ("width", 513),
+    ("layers", 0), ("validation", ()), ("validation", ("foo",)), ("threads", 0), ("iterations", -1), ("clip", 0.0),
+    ("average", 1.5), ("initial", 3), ("seed", -1), ("options", {"generator": "x"}), ("options", {"foo": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE)
+def test_nonsense_is_refused_before_anything_is_written(tmp_path, name, value) -> None:
+    with pytest.raises(DispatchGymError) as caught:
+        Trainer(replace(TINY, **{name: value}), tmp_path / "run")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"setting {name} is {value!r}; it must be" in message or isinstance(caught.value, UnknownNameError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_the_command_line() -> None:
+    entry = lookup(TINY.env)
+    _, config = configure(entry, "self_labelling", "quick", {"teacher": None, "learning_rate": "1e-3"}, 0)
+    assert config.teacher is None
+    assert config.learning_rate == 1e-3
+    assert configure(entry, "ppo", None, {"reward_scale": "1e3"}, 0)[1].reward_scale == 1000.0
+    with pytest.raises(DispatchGymError, match="setting heads is 3; it must be a divisor of hidden = 64"):
+        configure(entry, "self_labelling", None, {"heads": 3}, 0)
+
+
+@pytest.mark.parametrize("sense", ["min", "max"])
+def test_sense(sense) -> None:
+    assert better(sense, 1.0, worst(sense))
+    assert better(sense, 2.0, 1.0) == (sense == "max")
+    assert not better(sense, 1.0, 1.0)
+
+
+def test_an_offset_of_zero_is_replaced(tmp_path, monkeypatch) -> None:
+    fixed = Trainer(TINY, tmp_path / "run").fixed[TINY.generators[0]]
+    monkeypatch.setattr(stepper(fixed.env), "offset", lambda problems: np.zeros(16))
+    assert np.array_equal(fixed.reference(), np.full(16, fixed.random_play[0].mean()))
