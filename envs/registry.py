@@ -46,6 +46,11 @@ class Entry:
         source = resolve(self.family_module(), self.generator, instance, suite, generator)
         return source if size is None else source.sized(size)
 
+    def defaults(self) -> dict[str, Any]:
+        """The family's options with their default values, such as {"scheme": "semi_active"}."""
+        parameters = inspect.signature(self.load()).parameters
+        return {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+
     def build(self, size: Any, /, **options: Any) -> Environment:
         """The functional core; equal arguments give the same object, so that all its faces share their compilations.
 

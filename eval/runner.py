@@ -126,7 +126,7 @@ def _outcomes(method: Method, request: Request) -> Iterator[Outcome]:
     if isinstance(method, Solver):
         yield from _solve(method, request)
         return
-    options = dict(method.options) | request.options
+    options = request.entry.defaults() | dict(method.options) | request.options
     sizes: dict[Any, list[int]] = {}
     for position, problem in enumerate(request.problems):
         sizes.setdefault(problem.instance.size, []).append(position)
