@@ -66,8 +66,8 @@ def speed() -> list[str]:
     batches = (1, 256, 4096)
     lines = [
         "Complete 10x10 schedules per second, random legal actions, the observation written at each step (of ours all that",
-        "changes in an episode: nodes, globals, candidates and their mask; edges are written once an instance); best of "
-        f"{document['rounds']} interleaved rounds on {document['cores']} CPU cores:",
+        "changes in an episode: nodes, globals, candidates and their mask; edges are written once an instance), on",
+        f"{document['cores']} CPU cores, the best of {document['rounds']} round(s):",
         "",
         "| environment | " + " | ".join(f"batch {b:,}" for b in batches) + " |",
         "|---|" + "---:|" * len(batches),
@@ -83,7 +83,7 @@ def speed() -> list[str]:
     lines += [
         "",
         f"A step at batch 256 moves {ours['bytes_per_step']:,} bytes, {share:.0%} of what this machine copies per second. Autoreset",
-        f"from the pool, episodes out of phase, costs at most {reset['cost']:.2f} times a step without ({reset['about']}).",
+        f"from the pool, episodes out of phase, costs at most {reset['cost']:.2f} times a step without.",
         f"4,096 environments of 20x15 peak at {memory['peak_gib']:.2f} GiB. Of these two the worst round counts. Peers run by their",
         "fastest documented path, in one process or in one a core, whichever is faster (`benchmarks/peers/`).",
         "",

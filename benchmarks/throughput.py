@@ -65,7 +65,7 @@ def main() -> None:
             best[kind, batch] = found if old is None else better(old, found, key=lambda row: row["rate"])
     report(best)
     if arguments.json:
-        rows = [{"kind": k, "batch": b} | v for (k, b), v in best.items()]
+        rows = [v | {"kind": k, "batch": b} for (k, b), v in best.items()]
         command = "python benchmarks/throughput.py" + " --peers" * arguments.peers
         command += f" --rounds {arguments.rounds} --seconds {arguments.seconds:g} --json {arguments.json}"
         about = {"command": command, "cores": os.cpu_count(), "rounds": arguments.rounds}
