@@ -1,4 +1,4 @@
-"""Other views of the Dict observation: ``gymnasium.spaces.Graph``, and PyTorch Geometric's ``Data``."""
+"""The Dict observation as ``gymnasium.spaces.Graph``; PyTorch Geometric's ``Data`` is in ``gnn/wrapper.py``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Graph, GraphInstance
 
-from dispatchgym.envs.graph import BOUND, GraphSpec
-from dispatchgym.instances.extras import require
+from dispatchgym.envs.graph import BOUND
 
 
 def to_graph(observation: dict[str, np.ndarray]) -> GraphInstance:
@@ -58,26 +57,3 @@ class GraphSpaceWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         nodes = number[observation["action_nodes"]]
         rest = {name: observation[name] for name in ("globals", "action_features") if name in observation}
         return rest | {"action_nodes": nodes}
-
-
-class PyGWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Observations as ``torch_geometric.data.Data`` (extra ``train``); ``observation_space`` stays the Dict."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        for package in ("torch", "torch_geometric"):
-            require(package, "train", "PyGWrapper")
-        from dispatchgym.gnn.convert import to_pyg
-
-        self._convert = to_pyg
-        self._spec: GraphSpec = env.unwrapped.core.graph  # type: ignore[attr-defined]
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As the wrapped environment."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._convert(observation, self._spec), info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As the wrapped environment."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._convert(observation, self._spec), reward, terminated, truncated, info

@@ -16,7 +16,8 @@ from toys import Bare, Random, Toll, toy
 from dispatchgym.envs.adapters import packed
 from dispatchgym.envs.adapters.actions import ActionError, InvalidActionError
 from dispatchgym.envs.adapters.single import SingleEnv
-from dispatchgym.envs.adapters.wrappers import GraphSpaceWrapper, PyGWrapper
+from dispatchgym.envs.adapters.wrappers import GraphSpaceWrapper
+from dispatchgym.gnn.wrapper import PyGWrapper
 from dispatchgym.instances.base import DispatchGymError, InstanceError, UnknownNameError
 
 JOB_SHOP = "dispatchgym/JobShop-v0"
