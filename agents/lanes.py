@@ -15,8 +15,6 @@ from torch import Tensor
 from dispatchgym.envs.core import Environment
 from dispatchgym.gnn.network import GraphScorer, Step
 
-STATIC_KEYS = ("nodes", "node_mask", "edge_index", "edges", "edge_mask", "globals")
-
 
 @dataclass(frozen=True)
 class Played:
@@ -48,9 +46,10 @@ class Stepper:
 
             return jax.lax.scan(body, env.reset(problem), actions)[1]
 
+        first = jax.vmap(lambda p: env.observe(p, env.reset(p)).asdict())
         lanes = functools.partial(jax.vmap, in_axes=(None, 0))
         self._prepare = jax.jit(jax.vmap(env.prepare))
-        self.static = jax.jit(jax.vmap(lambda p: env.observe(p, env.reset(p)).asdict()))
+        self.static = jax.jit(lambda p: env.graph.static_part(first(p)))
         self.reset = jax.jit(
             lambda p, k: jax.vmap(lambda q: jax.vmap(lambda _: env.reset(q))(jnp.arange(k)))(p), static_argnums=1
         )
@@ -78,8 +77,7 @@ def to_torch(array: jax.Array) -> Tensor:
 
 def encode(network: GraphScorer, env: Environment, problems: Any) -> Tensor:
     """The static encoding of B prepared problems."""
-    static = stepper(env).static(problems)
-    return network.encode({key: to_torch(static[key]) for key in STATIC_KEYS})
+    return network.encode({name: to_torch(part) for name, part in stepper(env).static(problems).items()})
 
 
 def begin(env: Environment, problems: Any, lanes: int) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -37,8 +38,10 @@ class Scale:
 class GraphSpec:
     """Sizes of the arrays of a GraphObservation, and the meaning of every column.
 
-    Edge columns with unit ``indicator`` name the relation an edge belongs to. ``edge_index``, ``edges`` and the masks of nodes
-    and edges are static during an episode in every family; columns say for themselves whether they change.
+    Edge columns with unit ``indicator`` name the relation an edge belongs to. Columns say for themselves whether they change
+    during an episode. The first ``static_nodes`` nodes and ``static_edges`` edges (None: all) keep their masks, indices and
+    static columns throughout an episode; what comes and goes with arrivals stands behind them. A network may encode that
+    part once per instance.
     """
 
     n_nodes: int
@@ -50,6 +53,25 @@ class GraphSpec:
     global_columns: tuple[Column, ...]
     action_columns: tuple[Column, ...]
     scales: tuple[Scale, ...] = ()
+    static_nodes: int | None = None
+    static_edges: int | None = None
+
+    @property
+    def static_graph(self) -> bool:
+        """Whether no node and no edge comes or goes during an episode."""
+        return self.static_nodes is None and self.static_edges is None
+
+    def static_part(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The leading static nodes and edges of batched arrays of an observation, by name, with its globals."""
+        nodes, edges = self.static_nodes, self.static_edges
+        return {
+            "nodes": arrays["nodes"][:, :nodes],
+            "node_mask": arrays["node_mask"][:, :nodes],
+            "edge_index": arrays["edge_index"][:, :, :edges],
+            "edges": arrays["edges"][:, :edges],
+            "edge_mask": arrays["edge_mask"][:, :edges],
+            "globals": arrays["globals"],
+        }
 
     def index(self, part: str, name: str) -> int:
         """Position of column ``name`` in ``part`` ("node", "edge", "global" or "action")."""

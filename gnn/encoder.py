@@ -19,7 +19,7 @@ class StaticEncoder(nn.Module):
     def __init__(self, spec: GraphSpec, width: int, layers: int) -> None:
         super().__init__()
         self.normaliser = Normaliser(spec)
-        self.relations = [i for i, c in enumerate(spec.edge_columns) if c.unit == "indicator"]
+        self.relations = [i for i, c in enumerate(spec.edge_columns) if c.unit == "indicator" and not c.dynamic]
         inputs = 3 * len(self.normaliser.static_nodes)
         self.embed = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
         self.mix = nn.ModuleList(nn.Linear(width * (1 + 2 * len(self.relations)), width) for _ in range(layers))

@@ -67,9 +67,13 @@ class GraphScorer(nn.Module):
         self.value = nn.Sequential(nn.Linear(2 * a.hidden, a.hidden), nn.ReLU(), nn.Linear(a.hidden, 1))
 
     def encode(self, observation: dict[str, Tensor]) -> Tensor:
-        """The static part of a batch of B observations -> f32[B, c, N, hidden], what each node adds to a candidate."""
+        """``GraphSpec.static_part`` of B observations -> f32[B, c, S + 1, hidden], what each node adds to a candidate.
+
+        The last row, of zeros, stands for all nodes that come and go: what they are now is in the candidate's features.
+        """
         keys = ("nodes", "node_mask", "edge_index", "edges", "edge_mask", "globals")
         h = self.project(self.encoder(*(observation[k] for k in keys)))
+        h = nn.functional.pad(h, (0, 0, 0, 1))
         return h.reshape(*h.shape[:2], self.nodes_per_action, -1).transpose(1, 2).contiguous()
 
     def candidates(self, encoded: Tensor, step: Step, graph: Tensor | None = None) -> Tensor:
@@ -100,7 +104,7 @@ class GraphScorer(nn.Module):
         batch, roles, n, hidden = encoded.shape
         offset = n * torch.arange(batch * roles, device=encoded.device).reshape(batch, roles)
         offset = offset if graph is None else offset[graph]
-        index = action_nodes.long() + offset.reshape(len(offset), *[1] * (action_nodes.dim() - 2), roles)
+        index = action_nodes.long().clamp(max=n - 1) + offset.reshape(len(offset), *[1] * (action_nodes.dim() - 2), roles)
         flat = encoded.reshape(-1, hidden)
         return sum(flat[index[..., role]] for role in range(roles))  # type: ignore[return-value]
 

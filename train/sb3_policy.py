@@ -135,6 +135,7 @@ class StaticPart:
     """What of an observation the static encoder reads, and which observations of a batch agree in it."""
 
     def __init__(self, spec: GraphSpec) -> None:
+        self.spec = spec
         scales = {scale.unit: scale for scale in spec.scales}
         self.nodes = [i for i, column in enumerate(spec.node_columns) if not column.dynamic]
         used = [scales[spec.node_columns[i].unit] for i in self.nodes if spec.node_columns[i].unit in scales]
@@ -144,16 +145,11 @@ class StaticPart:
 
     def graphs(self, obs: Observation) -> Graphs:
         """The arrays that the encoder takes; globals that it does not read are zero, so they make no difference."""
-        globals_ = obs["globals"].clone()
+        part = self.spec.static_part(obs)
+        globals_ = part["globals"].clone()
         globals_[:, self.ignored] = 0.0
-        return {
-            "nodes": obs["nodes"][..., self.nodes],
-            "node_mask": obs["node_mask"].bool(),
-            "edge_index": obs["edge_index"],
-            "edges": obs["edges"],
-            "edge_mask": obs["edge_mask"].bool(),
-            "globals": globals_,
-        }
+        masks = {name: part[name].bool() for name in ("node_mask", "edge_mask")}
+        return part | masks | {"nodes": part["nodes"][..., self.nodes], "globals": globals_}
 
     def distinct(self, graphs: Graphs) -> tuple[Tensor | None, Tensor | None]:
         """(row of one observation of each distinct graph, graph of each observation); Nones where none is shared.

@@ -20,7 +20,7 @@ from dispatchgym.envs.adapters.actions import action_dtype
 from dispatchgym.envs.adapters.fused import face
 from dispatchgym.envs.core import Array, Environment
 
-STATIC = ("edge_index", "edges", "edge_mask", "node_mask")  # during an episode: GraphSpec
+STATIC = ("edge_index", "edges", "edge_mask", "node_mask")  # during an episode, where GraphSpec says so
 WORD = 4  # bytes
 # Operations that no single kernel of XLA's can hold; trying them works too, but logs an error.
 UNFIT = re.compile(r"stablehlo\.(sort|dot|dot_general|convolution|custom_call|fft|cholesky|triangular_solve)\b|top_k\b")
@@ -134,8 +134,9 @@ class Packed:
         self._problem, self._state = Layout(problem), Layout(state)
         shown, mask = jax.eval_shape(partial(face, env), problem, state)
         self.names = tuple(env.graph.space().spaces)
-        self._static = tuple(name for name in self.names if name in STATIC)
-        self._dynamic = tuple(name for name in self.names if name not in STATIC)
+        static = STATIC if env.graph.static_graph else ()
+        self._static = tuple(name for name in self.names if name in static)
+        self._dynamic = tuple(name for name in self.names if name not in static)
         flags = jax.ShapeDtypeStruct((3,), np.float32)
         changing = {"flags": flags, "mask": mask} | {name: shown[name] for name in self._dynamic}
         self.told = sum(map(word_count, changing.values()))
