@@ -166,7 +166,7 @@ def replay(
 @app.command()
 def train(
     env: Env,
-    algo: Annotated[str, typer.Option(help="self_labelling or ppo.")],
+    algo: Annotated[str, typer.Option(help="self_labelling, rollout_improvement or ppo.")],
     config: Annotated[
         str | None, typer.Option(help="Preset name or YAML file; without it the algorithm's defaults.")
     ] = None,

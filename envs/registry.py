@@ -125,5 +125,19 @@ for _entry in (
         generator="taillard-10x10",
         doc="Job shop: build a schedule one operation at a time, minimise the makespan.",
     ),
+    Entry(
+        id="dispatchgym/WorkflowDag-v0",
+        environment="dispatchgym.envs.workflow:WorkflowDag",
+        family="workflow",
+        generator="random-20x4",
+        doc="Workflow: plan the tasks of a graph on unlike processors that exchange data, minimise the makespan.",
+    ),
+    Entry(
+        id="dispatchgym/SocDag-v0",
+        environment="dispatchgym.envs.soc:SocDag",
+        family="soc",
+        generator="canonical-20",
+        doc="System on chip: place the tasks of arriving jobs on unlike processing elements, minimise the flow time.",
+    ),
 ):
     register(_entry)

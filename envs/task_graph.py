@@ -50,9 +50,7 @@ def mean_delay(delay: Array, link: Array, count: Array) -> Array:
     return thousandths(total, count * count - count)
 
 
-def neighbours(
-    tasks: int, most_in: int, most_out: int, edges: Array
-) -> tuple[Array, Array, Array, Array, Array]:
+def neighbours(tasks: int, most_in: int, most_out: int, edges: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Adjacency lists of edges i32[E, 3], volume -1 where padded; lists are in the order of the edges.
 
     Returns predecessors i32[T, P] (0 where there is none), their edges i32[T, P] (-1), successors i32[T, S] (T), and the

@@ -2,8 +2,14 @@
 
 from dispatchgym.envs.registry import REGISTRY
 
-SMALL = {"dispatchgym/JobShop-v0": {"instance": ["ft06", "la01"]}}
-RANDOM = {"dispatchgym/JobShop-v0": {"generator": "uniform-4x3"}}
+SMALL = {
+    "dispatchgym/JobShop-v0": {"instance": ["ft06", "la01"]},
+    "dispatchgym/WorkflowDag-v0": {"instance": ["topcuoglu2002", "unlike"]},
+}
+RANDOM = {
+    "dispatchgym/JobShop-v0": {"generator": "uniform-4x3"},
+    "dispatchgym/WorkflowDag-v0": {"generator": "random-8x3"},
+}
 IDS = [env_id for env_id in REGISTRY if env_id.startswith("dispatchgym/")]
 
 

@@ -14,9 +14,14 @@ from dispatchgym.instances.base import DispatchGymError, UnknownNameError
 from dispatchgym.instances.extras import require
 
 FOLDER = Path(__file__).resolve().parent / "presets"
-ALGORITHMS = {"self_labelling": "dispatchgym.train.self_labelling", "ppo": "dispatchgym.train.maskable_ppo"}
+ALGORITHMS = {
+    "self_labelling": "dispatchgym.train.self_labelling",
+    "rollout_improvement": "dispatchgym.train.rollout_improvement",
+    "ppo": "dispatchgym.train.maskable_ppo",
+}
 PACKAGES = {
     "self_labelling": ("torch", "safetensors", "tensorboard"),
+    "rollout_improvement": ("torch", "safetensors", "tensorboard"),
     "ppo": ("torch", "safetensors", "tensorboard", "stable_baselines3", "sb3_contrib"),
 }
 

@@ -29,6 +29,10 @@ class View:
         """i32[A]: the action column ``name``, rounded."""
         return jnp.round(self[name]).astype(jnp.int32)
 
+    def overall(self, name: str) -> Array:
+        """f32[]: the global column ``name``."""
+        return self.observation.globals[self.spec.index("global", name)]
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -49,6 +53,28 @@ def smallest(key: Callable[[View], Array]) -> Callable[[GraphSpec], Policy]:
             view = View(spec, observation)
             value = key(view).astype(jnp.float32)
             return jnp.argmin(jnp.where(view.mask, value, jnp.inf)).astype(jnp.int32)
+
+        return policy
+
+    return make
+
+
+def first_by(*keys: Callable[[View], Array]) -> Callable[[GraphSpec], Policy]:
+    """The legal candidate whose keys (integers, floats or booleans) come first in lexicographic order; ties go to the lowest
+    index.
+    """
+
+    def make(spec: GraphSpec) -> Policy:
+        def policy(observation: GraphObservation, _: Array) -> Array:
+            view = View(spec, observation)
+            best = view.mask
+            for key in keys:
+                value = key(view)
+                value = value.astype(jnp.int32) if value.dtype == bool else value
+                last = jnp.inf if jnp.issubdtype(value.dtype, jnp.floating) else jnp.iinfo(value.dtype).max
+                value = jnp.where(best, value, last)
+                best &= value == value.min()
+            return jnp.argmax(best).astype(jnp.int32)
 
         return policy
 

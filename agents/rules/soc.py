@@ -57,7 +57,11 @@ def _exit(c: View) -> Array:
 
 
 _RULES = (
-    Rule("met", "minimum execution time: first task; smallest (w, queue of the PE)", first_by(_first, _time, _column("queue"))),
+    Rule(
+        "met",
+        "minimum execution time: first task; smallest (w, queue of the PE)",
+        first_by(_first, _time, _column("queue")),
+    ),
     Rule("mct", "minimum completion time (DS3's EFT): first task; smallest expected finish", first_by(_first, _finish)),
     Rule("etf_ds3", "DS3's ETF: pair of smallest expected finish", first_by(_finish)),
     Rule("min_min", "Min-Min over the ready tasks: one decision of it is that of etf_ds3", first_by(_finish)),
@@ -66,14 +70,22 @@ _RULES = (
         "earliest task first (Hwang et al. 1989): pair of smallest expected start, then largest upward rank",
         first_by(_column("start"), lambda c: -c["upward_rank"]),
     ),
-    Rule("max_min", "task of largest best finish; smallest expected finish", first_by(lambda c: -c["best_finish"], _first, _finish)),
+    Rule(
+        "max_min",
+        "task of largest best finish; smallest expected finish",
+        first_by(lambda c: -c["best_finish"], _first, _finish),
+    ),
     Rule(
         "sufferage",
         "task of largest second best - best finish; smallest expected finish (Maheswaran et al. 1999)",
         first_by(lambda c: c["best_finish"] - c["second_finish"], _first, _finish),
     ),
     Rule("stf", "shortest task first: pair of smallest w", first_by(_time)),
-    Rule("olb", "opportunistic load balancing: first task; PE that is free first", first_by(_first, _column("busy_until"))),
+    Rule(
+        "olb",
+        "opportunistic load balancing: first task; PE that is free first",
+        first_by(_first, _column("busy_until")),
+    ),
     Rule(
         "heft_rt",
         "run-time HEFT, ready tasks only (Mack et al. 2022): largest mean w; smallest expected finish",
@@ -90,7 +102,11 @@ _RULES = (
         first_by(lambda c: -c["upward_rank"], _first, _exit),
     ),
     Rule("eft_exit", "pair of smallest expected finish + optimistic time to the exit", first_by(_exit)),
-    Rule("job_etf", "earliest job in the window; pair of smallest expected finish", first_by(_column("job_order"), _finish)),
+    Rule(
+        "job_etf",
+        "earliest job in the window; pair of smallest expected finish",
+        first_by(_column("job_order"), _finish),
+    ),
     Rule(
         "srpt_etf",
         "job with the least work left (smallest times of its uncommitted tasks); pair of smallest expected finish",

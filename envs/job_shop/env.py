@@ -12,8 +12,9 @@ import numpy as np
 
 from dispatchgym.envs.core import Array, Environment
 from dispatchgym.envs.graph import GraphObservation
-from dispatchgym.envs.job_shop.problem import NEVER, JobShopProblem, columns, prepare
+from dispatchgym.envs.job_shop.problem import JobShopProblem, columns, prepare
 from dispatchgym.envs.job_shop.spec import graph_spec
+from dispatchgym.envs.slots import NEVER, earliest_gap, insert
 from dispatchgym.instances.base import DispatchGymError
 from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
 
@@ -117,9 +118,9 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         ready = state.job_ready[job]
         slot_start, slot_end = state.slot_start, state.slot_end
         if self.scheme == "left_shift":
-            start, slot = _earliest_gap(slot_start[machine], slot_end[machine], ready, duration)
-            slot_start = slot_start.at[machine].set(_insert(slot_start[machine], slot, start))
-            slot_end = slot_end.at[machine].set(_insert(slot_end[machine], slot, start + duration))
+            start, slot = earliest_gap(slot_start[machine], slot_end[machine], ready, duration)
+            slot_start = slot_start.at[machine].set(insert(slot_start[machine], slot, start))
+            slot_end = slot_end.at[machine].set(insert(slot_end[machine], slot, start + duration))
         else:
             start = jnp.maximum(ready, state.machine_ready[machine])
         end = start + duration
@@ -168,7 +169,7 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
         """The next operation of every job and where it would start."""
         is_open = state.next_operation < problem.n_operations
         if self.scheme == "left_shift":
-            start, _ = jax.vmap(_earliest_gap)(
+            start, _ = jax.vmap(earliest_gap)(
                 state.slot_start[state.machine], state.slot_end[state.machine], state.job_ready, state.duration
             )
         else:
@@ -273,17 +274,3 @@ class JobShop(Environment[JobShopInstance, JobShopProblem, JobShopState]):
 def _take(table: Array, index: Array) -> Array:
     """table[index] for indices known to be inside: without the checks that would double its cost."""
     return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def _earliest_gap(starts: Array, ends: Array, ready: Array, duration: Array) -> tuple[Array, Array]:
-    """(start, slot) of the first gap on a machine, slots i32[Q] by time, that fits ``duration`` from ``ready`` on."""
-    previous = jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
-    begin = jnp.maximum(previous, ready)
-    slot = jnp.argmax((previous < NEVER) & (begin <= starts - duration))
-    return begin[slot], slot
-
-
-def _insert(row: Array, slot: Array, value: Array) -> Array:
-    index = jnp.arange(row.shape[0])
-    shifted = jnp.concatenate([row[:1], row[:-1]])
-    return jnp.where(index < slot, row, jnp.where(index == slot, value, shifted))

@@ -8,12 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dispatchgym.envs.core import Array
+from dispatchgym.envs.slots import NEVER
 from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
-
-NEVER = np.int32(2**31 - 1)  # later than every time
 
 
 @jax.tree_util.register_dataclass

@@ -1,108 +1,48 @@
-"""Pictures of a job-shop schedule, partial or complete: text, SVG and pixels, without a plotting library.
+"""Pictures of a job-shop schedule, partial or complete: text, SVG and pixels.
 
 All take the start times i32[J, K] of a :class:`JobShopState`, -1 where an operation is not scheduled yet; rows are
-machines, colours are jobs, times are in the instance's units. They run on the host and trace under nothing.
+machines, colours are jobs, times are in the instance's units.
 """
 
 from __future__ import annotations
 
-import colorsys
-import math
-from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 
-from dispatchgym.envs.job_shop.canvas import Canvas, Color
+from dispatchgym.envs import gantt
 from dispatchgym.instances.job_shop.instance import JobShopInstance
 
-LABELS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # of jobs in text; they repeat after 62
-GOLDEN = 0.618034  # steps of the hue: any run of consecutive jobs is spread around the circle
-PAPER, TRACK, GRID, INK, FAINT = (255, 255, 255), (244, 245, 247), (222, 225, 230), (38, 42, 50), (112, 119, 130)
-MAKESPAN, BOUND, REFERENCE = (208, 52, 58), (52, 108, 208), (30, 140, 88)
 
-
-@dataclass(frozen=True)
-class _Bar:
-    machine: int
-    start: int
-    end: int
-    job: int
-    k: int
-
-
-@dataclass(frozen=True)
-class _Chart:
-    bars: list[_Bar]
-    machines: int
-    makespan: int  # so far
-    total: int  # operations of the instance
-    marks: list[tuple[str, int, Color]]  # vertical lines: label, time, colour
-
-    @property
-    def progress(self) -> str:
-        return "" if len(self.bars) == self.total else f"{len(self.bars)}/{self.total} operations"
-
-    def horizon(self) -> int:
-        return max(1, *(time for _, time, _ in self.marks))
-
-
-def _chart(instance: JobShopInstance, starts: Any, reference: int | None = None) -> _Chart:
+def _chart(instance: JobShopInstance, starts: Any, reference: int | None = None) -> gantt.Chart:
     starts, lengths = np.asarray(starts), np.asarray(instance.n_operations)
     machine, duration = np.asarray(instance.machine), np.asarray(instance.duration)
     real = np.arange(machine.shape[1]) < lengths[:, None]
     bars = [
-        _Bar(int(machine[j, k]), int(starts[j, k]), int(starts[j, k] + duration[j, k]), int(j), int(k))
+        gantt.Bar(
+            row=int(machine[j, k]),
+            start=int(starts[j, k]),
+            end=int(starts[j, k] + duration[j, k]),
+            label=int(j),
+            hover=f"job {j}, operation {k}, machine {machine[j, k]}",
+        )
         for j, k in zip(*np.nonzero(real & (starts >= 0)), strict=True)
     ]
-    makespan = max((bar.end for bar in bars), default=0)
-    marks = [("makespan", makespan, MAKESPAN), ("lower bound", instance.lower_bound(), BOUND)]
-    if reference is not None:
-        marks.append(("reference", reference, REFERENCE))
-    return _Chart(bars, int(machine[real].max()) + 1, makespan, int(lengths.sum()), marks)
-
-
-def _color(job: int) -> Color:
-    """A colour that text of :func:`_on` can be read on, and that shows on white and on black."""
-    lightness, saturation = ((0.62, 0.62), (0.50, 0.55), (0.72, 0.60))[job // 3 % 3]
-    red, green, blue = colorsys.hls_to_rgb((0.57 + job * GOLDEN) % 1.0, lightness, saturation)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def _on(color: Color) -> Color:
-    """Black or white, whichever can be read on the colour."""
-    return (20, 22, 26) if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 125 else (255, 255, 255)
-
-
-def _ticks(horizon: int, most: int) -> range:
-    """At most ``most`` + 1 round times from 0 to the horizon."""
-    rough = max(horizon / most, 1)
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(int(f * power) for f in (1, 2, 5, 10) if f * power >= rough)
-    return range(0, horizon + 1, step)
+    return gantt.Chart.of(
+        bars,
+        rows=int(machine[real].max()) + 1,
+        letter="M",
+        total=int(lengths.sum()),
+        noun="operations",
+        title="Job-shop schedule",
+        lower_bound=instance.lower_bound(),
+        reference=reference,
+    )
 
 
 def ansi(instance: JobShopInstance, starts: Any, width: int = 76) -> str:
-    """The schedule as text: one row per machine, one column per slice of time, jobs by letter, ``.`` where idle.
-
-    A column shows the operation that runs at the middle of its slice, so short ones may be lost when time is scaled.
-    """
-    chart = _chart(instance, starts)
-    horizon = chart.horizon()
-    name = len(f"M{chart.machines - 1}")
-    columns = min(max(width - name - 1, 10), horizon)
-    middle = (np.arange(columns) + 0.5) * (horizon / columns)
-    rows = np.full((chart.machines, columns), ".")
-    for bar in chart.bars:
-        rows[bar.machine, (bar.start <= middle) & (middle < bar.end)] = LABELS[bar.job % len(LABELS)]
-    axis = [" "] * (columns + 1)
-    for tick in _ticks(horizon, max(columns // 12, 1)):
-        at, text = round(tick * columns / horizon), str(tick)
-        axis[at : at + len(text)] = text
-    head = ", ".join(filter(None, [*(f"{label} {time}" for label, time, _ in chart.marks), chart.progress]))
-    body = [f"{f'M{m}':<{name}} {''.join(row)}" for m, row in enumerate(rows)]
-    return "\n".join([head, *body, f"{'':<{name}} {''.join(axis)}".rstrip()])
+    """The schedule as text, jobs by letter: see :func:`dispatchgym.envs.gantt.ansi`."""
+    return gantt.ansi(_chart(instance, starts), width)
 
 
 def rgb_array(
@@ -117,56 +57,7 @@ def rgb_array(
 
     ``horizon`` [time] fixes the scale, so that the frames of a video match; by default everything drawn fits.
     """
-    chart = _chart(instance, starts, reference)
-    span = max(horizon or chart.horizon(), 1)
-    canvas = Canvas(width, height, PAPER)
-    scale = 2 if min(width, height) >= 300 else 1
-    left, right = 10 * scale + Canvas.extent(f"M{chart.machines - 1}", scale), width - 14 * scale
-    top, bottom = 20 * scale, height - 14 * scale
-    unit, pitch = (right - left) / span, (bottom - top) / chart.machines
-    gap = 1 if pitch >= 6 else 0
-    small = 1 if pitch < 6 * scale else scale
-
-    for m in range(chart.machines):
-        y = top + m * pitch
-        canvas.box(left, y + gap, right, y + pitch - gap, TRACK)
-        if pitch >= 6:
-            canvas.text(left - 4 * scale, y + pitch / 2 - 2.5 * small, f"M{m}", FAINT, small, anchor=1)
-    for tick in _ticks(span, max((right - left) // (40 * scale), 1)):
-        canvas.box(left + tick * unit, top, left + tick * unit + 1, bottom + 2 * scale, GRID)
-        canvas.text(left + tick * unit, bottom + 4 * scale, str(tick), FAINT, scale, anchor=0.5)
-    for bar in sorted(chart.bars, key=lambda bar: (bar.end == bar.start, bar.start)):  # zero durations stay visible
-        color, y = _color(bar.job), top + bar.machine * pitch
-        x0, x1 = left + bar.start * unit, left + bar.end * unit
-        separator = 1 if x1 - x0 >= 3 else 0
-        canvas.box(x0, y + gap, x1 - separator, y + pitch - gap, color)
-    x = float(left)
-    for label, time, color in chart.marks:
-        at = left + time * unit
-        canvas.box(at - scale / 2, top - 3 * scale, at + scale / 2, bottom, color)
-        canvas.box(x, 6 * scale, x + 5 * scale, 11 * scale, color)
-        canvas.text(x + 8 * scale, 6 * scale, f"{label} {time}", INK, scale)
-        x += 20 * scale + Canvas.extent(f"{label} {time}", scale)
-    size = small + (pitch >= 24 * small)
-    for bar in chart.bars:  # last, so that no line crosses out a number
-        extent, middle = (bar.end - bar.start) * unit, left + (bar.start + bar.end) / 2 * unit
-        if extent >= Canvas.extent(str(bar.job), size) + 2 * size and pitch >= 7 * size:
-            y = top + (bar.machine + 0.5) * pitch - 2.5 * size
-            canvas.text(middle, y, str(bar.job), _on(_color(bar.job)), size, anchor=0.5)
-    canvas.text(right, 6 * scale, chart.progress, FAINT, scale, anchor=1)
-    return canvas.pixels
-
-
-_STYLE = """
-text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #262a32 }
-.title { font-size: 15px; font-weight: 600 } .faint { fill: #707782 }
-.bar { font-size: 11px; text-anchor: middle; pointer-events: none }
-.track { fill: #f4f5f7 } .grid { stroke: #dee1e6 } .mark { stroke-width: 2; fill: none }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6e8ec } .faint { fill: #9aa1ad } .track { fill: #22262d } .grid { stroke: #3a404a }
-}
-"""
-_DASHES = {"makespan": "none", "lower bound": "6 4", "reference": "2 3"}
+    return gantt.rgb_array(_chart(instance, starts, reference), width, height, horizon)
 
 
 def svg(
@@ -181,51 +72,4 @@ def svg(
 
     ``reference``: a makespan to compare with, such as the best known one. Bars name job, operation and times on hover.
     """
-    chart = _chart(instance, starts, reference)
-    span = chart.horizon()
-    left, right, top = 22 + 8 * len(f"M{chart.machines - 1}"), width - 24, 66 if title else 40
-    bottom = top + row * chart.machines
-    unit = (right - left) / span
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 44}" width="{width}" role="img">',
-        f"<title>{escape(title or 'Job-shop schedule')}</title>",
-        f"<style>{_STYLE}</style>",
-    ]
-    if title:
-        out.append(f'<text class="title" x="{left}" y="24">{escape(title)}</text>')
-    x = left
-    for label, time, color in chart.marks:
-        line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES[label]}"'
-        out.append(f'<path {line} d="M{x} {top - 22}h22"/><text x="{x + 28}" y="{top - 18}">{label} {time}</text>')
-        x += 52 + 7 * len(f"{label} {time}")
-    out.append(f'<text class="faint" x="{right}" y="{top - 18}" text-anchor="end">{chart.progress}</text>')
-    for m in range(chart.machines):
-        y = top + m * row
-        out.append(f'<rect class="track" x="{left}" y="{y + 1}" width="{right - left}" height="{row - 2}"/>')
-        out.append(f'<text class="faint" x="{left - 8}" y="{y + row / 2 + 4:g}" text-anchor="end">M{m}</text>')
-    for tick in _ticks(span, max((right - left) // 80, 1)):
-        x_tick = round(left + tick * unit, 2)
-        out.append(f'<path class="grid" d="M{x_tick} {top}V{bottom + 4}"/>')
-        out.append(f'<text class="faint" x="{x_tick}" y="{bottom + 18}" text-anchor="middle">{tick}</text>')
-    out.append(f'<text class="faint" x="{(left + right) / 2:g}" y="{bottom + 36}" text-anchor="middle">time</text>')
-    out += [_svg_bar(bar, left, top, unit, row) for bar in chart.bars]
-    for label, time, color in chart.marks:
-        line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES[label]}"'
-        out.append(f'<path {line} d="M{round(left + time * unit, 2)} {top - 6}V{bottom}"/>')
-    for bar in chart.bars:  # last, so that no line crosses out a number
-        if (bar.end - bar.start) * unit >= 7 * len(str(bar.job)) + 4:
-            x_mid, y_mid = left + (bar.start + bar.end) / 2 * unit, top + (bar.machine + 0.5) * row + 4
-            # The colour of other text follows the background; that on a bar must not.
-            fill = f"fill:rgb{_on(_color(bar.job))}"
-            out.append(f'<text class="bar" x="{x_mid:.2f}" y="{y_mid:g}" style="{fill}">{bar.job}</text>')
-    return "\n".join([*out, "</svg>\n"])
-
-
-def _svg_bar(bar: _Bar, left: int, top: int, unit: float, row: int) -> str:
-    extent = max((bar.end - bar.start) * unit - 1, 1)
-    x, y = left + bar.start * unit, top + bar.machine * row
-    hover = f"job {bar.job}, operation {bar.k}, machine {bar.machine}: {bar.start} to {bar.end}"
-    return (
-        f'<rect x="{x:.2f}" y="{y + 2}" width="{extent:.2f}" height="{row - 4}" rx="2" fill="rgb{_color(bar.job)}">'
-        f"<title>{hover}</title></rect>"
-    )
+    return gantt.svg(_chart(instance, starts, reference), title, width, row)

@@ -63,9 +63,7 @@ def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState
         return jnp.where(full, jnp.maximum(released, leaves), released)
 
     undecided = (state.waiting == 0) & (state.pe < 0)
-    until = jnp.minimum(
-        jnp.where(undecided, state.ready, NEVER).min(), entry(state.unstarted, state.completion)
-    )
+    until = jnp.minimum(jnp.where(undecided, state.ready, NEVER).min(), entry(state.unstarted, state.completion))
     carry = _Drain(
         until,
         state.unstarted,

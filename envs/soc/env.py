@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from dispatchgym.envs.core import Array, Environment
 from dispatchgym.envs.graph import GraphObservation
 from dispatchgym.envs.soc import clock, observation
+from dispatchgym.envs.soc.future import perturb
 from dispatchgym.envs.soc.problem import NEVER, SocProblem, prepare
 from dispatchgym.envs.soc.spec import graph_spec
 from dispatchgym.envs.soc.state import Candidates, SocState, candidates, data_ready, take, window
@@ -156,6 +157,18 @@ class SocDag(Environment[SocInstance, SocProblem, SocState]):
     def metrics(self, problem: SocProblem, state: SocState) -> dict[str, Array]:
         """Mean latency of the jobs that have arrived; the validator reports the rest, in 64 bits."""
         return {"mean_latency": state.flow / problem.n_jobs}
+
+    def perturb_future(self, problem: SocProblem, state: SocState, key: Array) -> SocProblem:
+        """Other noise of the tasks that have not started, other jobs, and other releases after now."""
+        return perturb(problem, state, key)
+
+    def render(self, problem: SocProblem, state: SocState, mode: str) -> Any:
+        """The tasks of the jobs in the system on a Gantt chart, queued ones by expected times: also "svg", a string."""
+        from dispatchgym.envs.soc import render  # only who draws needs it
+
+        if mode not in (*self.render_modes, "svg"):
+            return super().render(problem, state, mode)
+        return render.draw(problem, state, mode)
 
     def observe(self, problem: SocProblem, state: SocState) -> GraphObservation:
         c = candidates(problem, state)

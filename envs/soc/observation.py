@@ -195,6 +195,13 @@ def edges(problem: SocProblem, state: SocState) -> tuple[Array, Array, Array]:
 
     volume = jnp.where(linked, links[..., 2], 0)
     transfer = jnp.where(linked, take(problem.transfer, template), 0)
-    changing: list[dict[int, Array]] = [{}, {}, *({i: kinds[i]} for i in range(4)), {3: time}, {0: volume}, {0: transfer}]
+    changing: list[dict[int, Array]] = [
+        {},
+        {},
+        *({i: kinds[i]} for i in range(4)),
+        {3: time},
+        {0: volume},
+        {0: transfer},
+    ]
     rows = [row(fixed, values) for fixed, values in zip(problem.edges, changing, strict=True)]
     return jnp.stack(index).astype(jnp.int32), jnp.stack(rows).T, mask

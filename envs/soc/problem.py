@@ -115,7 +115,7 @@ def prepare(size: SocSize, instance: SocInstance, speeds: str) -> SocProblem:
         n_jobs=n_jobs,
         gap=gap,
         arrival=jnp.where((index < n_jobs) & ~closed, jnp.cumsum(gap), NEVER),
-        together=_run_lengths(gap, n_jobs),
+        together=run_lengths(gap, n_jobs),
         cap=jnp.asarray(instance.cap, jnp.int32),
         closed=closed,
         template_edges=edges,
@@ -124,7 +124,7 @@ def prepare(size: SocSize, instance: SocInstance, speeds: str) -> SocProblem:
     )
 
 
-def _run_lengths(gap: Array, n_jobs: Array) -> Array:
+def run_lengths(gap: Array, n_jobs: Array) -> Array:
     """i32[N]: 1 + number of jobs right after k with gap 0."""
 
     def back(length: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -202,7 +202,9 @@ def _static_graph(
     return {
         "static_nodes": nodes,
         "node_mask": jnp.concatenate([real.ravel(), pe]),
-        "edge_index": jnp.stack([jnp.concatenate([source, from_task]), jnp.concatenate([target, to_pe])]).astype(jnp.int32),
+        "edge_index": jnp.stack([jnp.concatenate([source, from_task]), jnp.concatenate([target, to_pe])]).astype(
+            jnp.int32
+        ),
         "edges": jnp.stack([jnp.asarray(row, jnp.float32) for row in rows]),
         "edge_mask": mask,
         "fixed_globals": jnp.stack([jnp.asarray(x, jnp.float32) for x in fixed]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,7 @@ class Verdict:
     valid: bool
     objective: int | None  # recomputed, in the family's natural units; None if not valid
     errors: tuple[str, ...] = ()  # one line each, naming position or place; empty if valid
+    metrics: dict[str, float] = field(default_factory=dict)  # more that the schedule says, by name; empty if not valid
 
     @classmethod
     def refuse(cls, *errors: str) -> Verdict:

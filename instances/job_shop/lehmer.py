@@ -1,7 +1,6 @@
 """The integer streams behind the published instances: Taillard (1993) and Demirkol, Mehta and Uzsoy (1998).
 
-Both are the generator x <- 16807 x mod (2^31 - 1) of Lehmer, with different rules for turning a state into a number.
-Whatever is scored comes from here and not from ``jax.random``, whose streams may change between versions.
+Both draw from the stream of ``instances/lehmer.py``, with different rules for turning a state into a number.
 """
 
 from __future__ import annotations
@@ -9,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dispatchgym.instances.job_shop.instance import JobShopInstance
-
-MODULUS = 2**31 - 1
-MULTIPLIER = 16807
-
-
-def stream(seed: int) -> Iterator[int]:
-    """The states after ``seed``: integers in 1..2^31 - 2, without end."""
-    state = seed
-    while True:
-        state = state * MULTIPLIER % MODULUS
-        yield state
+from dispatchgym.instances.lehmer import MODULUS, stream
 
 
 def taillard(jobs: int, machines: int, time_seed: int, machine_seed: int) -> JobShopInstance:

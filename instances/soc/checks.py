@@ -1,13 +1,13 @@
 """What makes arrays a stream of jobs on a chip, and bounds its times so that int32 holds them.
 
-At each instant of an episode a gap, a task or a transfer is running. So no time exceeds H, the sum of the gaps and, over
-the jobs, of each task's longest actual time and each edge's longest delay; the total flow time is at most jobs x H.
+At each instant of an episode a gap, a task or a transfer is running. So no time exceeds H, the sum of the gaps and,
+over the jobs, of each task's longest actual time and each edge's longest delay; the flow time is at most jobs x H.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,8 +23,17 @@ MAX_FLOW = 2**31
 MULTIPLIERS = (100, 3000)  # per mille
 MAX_CAP = 10_000  # every lane of a rollout holds so many [tasks] slots
 _AXES = {
-    **{"time": "DTM", "n_tasks": "D", "edges": "DE3", "bandwidth": "MM", "n_pes": "", "power": "M"},
-    **{"n_jobs": "", "template": "N", "gap": "N", "multiplier": "NT", "cap": ""},
+    "time": "DTM",
+    "n_tasks": "D",
+    "edges": "DE3",
+    "bandwidth": "MM",
+    "n_pes": "",
+    "power": "M",
+    "n_jobs": "",
+    "template": "N",
+    "gap": "N",
+    "multiplier": "NT",
+    "cap": "",
 }
 _PADDING = {"time": -1, "power": 0, "bandwidth": 1, "template": 0, "gap": 0, "multiplier": 1000}
 
@@ -38,9 +47,11 @@ def fields(instance: SocInstance) -> dict[str, np.ndarray]:
     for name, letters in _AXES.items():
         if arrays[name].shape != tuple(axes.get(letter, -1) for letter in letters):
             problem = f"{name} has the shape {arrays[name].shape}"
-            raise InstanceError(f"{problem}; give [{', '.join(letters)}], with sizes as in time [D, T, M] and template [N]")
+            raise InstanceError(
+                f"{problem}; give [{', '.join(letters)}], with sizes as in time [D, T, M] and template [N]"
+            )
     if np.asarray(instance.closed).dtype != bool or np.shape(instance.closed):
-        raise InstanceError(f"closed is {instance.closed!r}; give True or False")
+        raise InstanceError(f"closed is {instance.closed}; give True or False")
     return arrays
 
 
@@ -73,13 +84,15 @@ def platform(
             raise InstanceError(f"{name}: {what}; times must be 0..{MAX_TIME}, so use a coarser tick")
         if graph.rank_bound() >= MAX_FLOW:
             most = f"tasks x 1000 x (longest time + longest delay) = {graph.rank_bound()}"
-            raise InstanceError(f"{name}: {most} overflows the ranks of {MAX_FLOW - 1}; use a coarser tick or fewer tasks")
+            raise InstanceError(
+                f"{name}: {most} overflows the ranks of {MAX_FLOW - 1}; use a coarser tick or fewer tasks"
+            )
         graphs.append(graph)
     return graphs
 
 
 def check(instance: SocInstance) -> None:
-    """Raise InstanceError naming the element, unless the arrays are a (padded) stream whose times fit int32 (host only)."""
+    """Raise InstanceError naming the element, unless the arrays are a (padded) stream that fits int32 (host only)."""
     arrays = fields(instance)
     pes, jobs, cap = (int(arrays[name]) for name in ("n_pes", "n_jobs", "cap"))
     for what, value, most in (("PEs", pes, len(arrays["power"])), ("jobs", jobs, len(arrays["template"]))):
@@ -91,11 +104,8 @@ def check(instance: SocInstance) -> None:
     templates = int(used.sum())
     if used[templates:].any():
         raise InstanceError(f"template {int(used.argmin())} has 0 tasks; move it behind the others, as padding")
-    graphs = platform(
-        *(arrays[name][:templates, ..., :pes] if name == "time" else arrays[name][:templates] for name in ("time", "n_tasks")),
-        arrays["edges"][:templates],
-        arrays["bandwidth"][:pes, :pes],
-    )
+    time, edges, bandwidth = arrays["time"][:templates, :, :pes], arrays["edges"][:templates], arrays["bandwidth"]
+    graphs = platform(time, arrays["n_tasks"][:templates], edges, bandwidth[:pes, :pes])
     _check_jobs(arrays, jobs, templates)
     _check_padding(arrays, pes, jobs, templates)
     _check_bounds(arrays, graphs, jobs)
@@ -149,9 +159,11 @@ def _check_bounds(arrays: dict[str, np.ndarray], graphs: Sequence[TaskGraph], jo
     h = horizon(arrays, graphs, jobs)
     if h >= MAX_H or jobs * h >= MAX_FLOW:
         bounds = f"times up to {h} and a total flow time up to {jobs * h}"
-        raise InstanceError(f"{jobs} jobs may need {bounds}; use fewer jobs or a coarser tick ({MAX_H - 1}, {MAX_FLOW - 1})")
+        raise InstanceError(
+            f"{jobs} jobs may need {bounds}; use fewer jobs or a coarser tick ({MAX_H - 1}, {MAX_FLOW - 1})"
+        )
 
 
-def actual_times(time: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
+def actual_times(time: np.ndarray, multiplier: np.ndarray | int) -> np.ndarray:
     """What tasks really take [ticks], from nominal times and multipliers [per mille] of shapes that broadcast."""
     return np.where(time <= 0, time, np.maximum(1, (time * multiplier + 500) // 1000))

@@ -62,14 +62,15 @@ class Chip:
         return made
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(time i64[D, T, M], n_tasks i64[D], edges i64[D, E, 3]) as in ``SocInstance``, padded to the widest template."""
+        """(time i64[D, T, M], n_tasks i64[D], edges i64[D, E, 3]) of ``SocInstance``; as wide as the largest."""
         n_tasks = np.array([len(template.tasks) for template in self.templates], np.int64)
         widest = max((len(template.edges) for template in self.templates), default=0)
         time = np.full((len(n_tasks), int(n_tasks.max(initial=0)), len(self.pes)), -1, np.int64)
         edges = np.zeros((len(n_tasks), max(1, widest), 3), np.int64)
         edges[..., 2] = -1
         for d, template in enumerate(self.templates):
-            time[d, : n_tasks[d]] = template.time
+            if template.tasks:
+                time[d, : n_tasks[d]] = template.time
             if template.edges:
                 edges[d, : len(template.edges)] = template.edges
         return time, n_tasks, edges
@@ -92,9 +93,16 @@ class Chip:
             for task, row in zip(template.tasks, template.time, strict=True):
                 if len(row) != len(self.pes):
                     counts = f"{len(row)} times for {len(self.pes)} PEs"
-                    raise InstanceError(f"template {template.name!r}: task {task!r} has {counts}; give -1 if unsupported")
-        names = [template.tasks for template in self.templates]
-        checks.platform(*self.arrays(), np.array(self.bandwidth), self.template_names, names, not disconnected)
+                    raise InstanceError(
+                        f"template {template.name!r}: task {task!r} has {counts}; give -1 if unsupported"
+                    )
+            for i, j, volume in template.edges:
+                if volume < 0:
+                    raise InstanceError(
+                        f"template {template.name!r}: the edge {i}-{j} has volume {volume}; give 0 or more"
+                    )
+        tasks = [template.tasks for template in self.templates]
+        checks.platform(*self.arrays(), np.array(self.bandwidth), self.template_names, tasks, not disconnected)
 
 
 def _positions(kind: str, known: Sequence[str], names: Iterable[str]) -> list[int]:

@@ -23,6 +23,14 @@ CHIPS = {  # name: the entry of chips.json and its applications (None: all of th
     "realworld": ("realworld", None),
     "realworld-bal": ("realworld-bal", None),
 }
+WEIGHTS = {
+    "WiFi_Transmitter": 2,
+    "WiFi_Receiver": 2,
+    "lag_detection": 2,
+    "SC-T": 1,
+    "SC-R": 1,
+    "Temporal_Mitigation": 2,
+}
 
 
 @cache
@@ -70,7 +78,9 @@ def _chip(name: str, opp: tuple[tuple[str, int], ...]) -> Chip:
 
     def template(app: str) -> Template:
         rows = zip(*data["times"][app].values(), strict=True)  # [tasks] of [resources]
-        slower = [[(w * fmax + f // 2) // f if w > 0 else w for w, (f, fmax) in zip(r, speed, strict=True)] for r in rows]
+        slower = [
+            [(w * fmax + f // 2) // f if w > 0 else w for w, (f, fmax) in zip(r, speed, strict=True)] for r in rows
+        ]
         times = tuple(tuple(row[r] for _, r in units) for row in slower)
         return Template(app, tuple(graphs[app]["tasks"]), times, tuple(tuple(edge) for edge in graphs[app]["edges"]))
 
@@ -100,3 +110,8 @@ def chip(
             raise UnknownNameError("kind of PE", kind, kinds)
     made = _chip(name, tuple(sorted(opp.items())))
     return made if pes is None and profiles is None else made.subset(pes, profiles)
+
+
+def usual_weights(made: Chip) -> tuple[int, ...]:
+    """How often each application of a chip occurs: DS3's probabilities in tenths, and 1 for those of gym-ds3."""
+    return tuple(WEIGHTS.get(name, 1) for name in made.template_names)

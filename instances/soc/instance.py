@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -37,9 +37,9 @@ class SocSize(NamedTuple):
 class SocInstance:
     """A stream of jobs on a chip (the model of DS3 and gym-ds3). Times are integers, in ticks of one microsecond.
 
-    Job k runs the task graph ``template[k]``; task i takes ``time[template, i, p]`` on PE p nominally, and in truth that
-    times ``multiplier[k, i] / 1000``, rounded. Data of volume v produced on PE p reach PE q after v // bandwidth[p, q], at
-    once if p = q. Build one with :meth:`from_stream`, which checks it, or call :meth:`check`; :meth:`pad` pads the arrays.
+    Job k runs the task graph ``template[k]``; task i takes ``time[template, i, p]`` on PE p nominally, and in truth
+    that times ``multiplier[k, i] / 1000``, rounded. Data of volume v produced on PE p reach PE q after
+    v // bandwidth[p, q], at once if p = q. Build one with :meth:`from_stream`, which checks it, or call :meth:`check`.
     """
 
     time: Any  # i32[D, T, M]  nominal execution time; -1 = not supported, or padding; 0 is allowed
@@ -61,45 +61,48 @@ class SocInstance:
         chip: Chip,
         template: Sequence[int | str],
         gap: Sequence[int],
-        multiplier: Sequence[Sequence[int]] | None = None,
+        multiplier: Sequence[Sequence[int] | None] | None = None,
         cap: int = 8,
         closed: bool = False,
     ) -> SocInstance:
         """The stream of jobs with these templates (numbers or names) and gaps [ticks] on a chip.
 
-        ``multiplier`` holds one list of per mille per job, as long as its tasks; None is exact. Raises InstanceError
-        naming the template, task, PE or job.
+        ``multiplier`` holds one list of per mille per job, as long as its tasks; None, for all or one, is exact. Raises
+        InstanceError naming the template, task, PE or job.
         """
         names = chip.template_names
-        unknown = [name for name in template if isinstance(name, str) and name not in names]
-        if unknown:
-            raise InstanceError(f"the chip has no template {unknown[0]!r}; it has {', '.join(names)}")
-        which = [names.index(d) if isinstance(d, str) else d for d in template]
-        rows = [[]] * len(which) if multiplier is None else multiplier
+        for k, name in enumerate(template):
+            if isinstance(name, str) and name not in names:
+                raise InstanceError(f"job {k}: the chip has no template {name!r}; it has {', '.join(names)}")
+        chosen = [names.index(d) if isinstance(d, str) else d for d in template]
+        which = integers(chosen, "template", lambda at: f"job {at[0]}").tolist()
+        rows: Sequence[Sequence[int] | None] = [None] * len(which) if multiplier is None else multiplier
         if not len(rows) == len(which) == len(gap):
             counts = f"{len(which)} templates, {len(gap)} gaps and {len(rows)} rows of multipliers"
             raise InstanceError(f"the stream has {counts}; give one of each per job")
         time, n_tasks, edges = chip.arrays()
         factors = np.full((len(which), time.shape[1]), 1000, np.int64)
-        for k, row in enumerate(rows):
-            tasks = len(row)
-            if 0 <= which[k] < len(n_tasks) and multiplier is not None:
-                tasks = int(n_tasks[which[k]])
-            if len(row) != tasks:
-                raise InstanceError(f"job {k} has {len(row)} multipliers for {tasks} tasks; give one per task")
-            factors[k, :tasks] = integers(row, "multiplier", lambda at: f"task {at[0]}", f"job {k}: ")
-        pes, jobs = len(chip.pes), len(which)
-        made = cls(time, n_tasks, edges, chip.bandwidth, pes, chip.power, jobs, which, gap, factors, cap, closed)
+        for k, (d, row) in enumerate(zip(which, rows, strict=True)):
+            if not 0 <= d < len(n_tasks):
+                raise InstanceError(f"job {k} is of template {d}; give 0..{len(n_tasks) - 1}")
+            if row is None:
+                continue
+            if len(row) != n_tasks[d]:
+                raise InstanceError(f"job {k} has {len(row)} multipliers for {n_tasks[d]} tasks; give one per task")
+            factors[k, : len(row)] = integers(row, "multiplier", lambda at: f"task {at[0]}", f"job {k}: ")
+        given: list[Any] = [time, n_tasks, edges, chip.bandwidth, len(chip.pes), chip.power]
+        given += [len(which), which, gap, factors, cap, closed]
+        made = cls(*given)
         made.check()
         return made.as_int32()
 
     def as_int32(self) -> SocInstance:
         """The same instance in int32 and bool arrays on the host; call :meth:`check` first."""
-        leaves = (np.asarray(leaf, np.int32) for leaf in list(vars(self).values())[:-1])
-        return SocInstance(*leaves, np.asarray(self.closed, bool))
+        kinds: dict[str, type] = {"closed": bool}
+        return SocInstance(*(np.asarray(getattr(self, f.name), kinds.get(f.name, np.int32)) for f in fields(self)))
 
     def check(self) -> None:
-        """Raise InstanceError naming the element, unless the arrays are a (padded) stream whose times fit int32 (host only)."""
+        """Raise InstanceError naming the element, unless the arrays are a (padded) stream in int32 (host only)."""
         checks.check(self)
 
     def jobs(self) -> list[tuple[int, int, list[int]]]:
@@ -166,7 +169,7 @@ class SocInstance:
         )
 
     def lower_bound(self) -> int:
-        """Sum over the jobs of the critical path with the smallest actual times and no communication [ticks] (host only).
+        """Sum over the jobs of the critical path with smallest actual times and no delays [ticks] (host only).
 
         No policy's total flow time is smaller.
         """

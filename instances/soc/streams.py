@@ -13,6 +13,7 @@ from dispatchgym.instances import lehmer
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.soc.checks import MULTIPLIERS
 from dispatchgym.instances.soc.chip import Chip
+from dispatchgym.instances.soc.chips import usual_weights
 from dispatchgym.instances.soc.instance import SocInstance
 from dispatchgym.instances.task_graph import integers
 
@@ -31,7 +32,7 @@ def exponential_gaps(seed: int, jobs: int, mean: int, fill: int = 0) -> list[int
 def bursty_gaps(seed: int, jobs: int, mean: int, burst: int, fill: int = 0, geometric: bool = True) -> list[int]:
     """Gaps [ticks] of batches that arrive at one instant, with exponential gaps of mean ``mean * burst`` between them.
 
-    Batches hold ``burst`` jobs, on average or (not ``geometric``) each: the load is that of single jobs with gap ``mean``.
+    Batches hold ``burst`` jobs, on average (``geometric``) or each: the load is that of single jobs with gap ``mean``.
     """
     states, coins = _states(seed), _states(seed + 3)
     gaps = []
@@ -47,12 +48,14 @@ def trace_gaps(arrivals: Sequence[int]) -> list[int]:
     times = integers(arrivals, "arrival", lambda at: f"job {at[0]}").tolist()
     for k, (before, now) in enumerate(pairwise([0, *times])):
         if now < before:
-            raise InstanceError(f"job {k} arrives at {now}, before {before}; give arrivals from 0 on in ascending order")
+            raise InstanceError(
+                f"job {k} arrives at {now}, before {before}; give arrivals from 0 on in ascending order"
+            )
     return [now - before for before, now in pairwise([0, *times])]
 
 
 def random_templates(seed: int, jobs: int, weights: Sequence[int]) -> list[int]:
-    """The number of each job's template, drawn in proportion to integer weights; nothing is drawn if there is only one."""
+    """The number of each job's template, drawn in proportion to integer weights; of one template nothing is drawn."""
     if min(weights, default=0) < 0 or not 0 < sum(weights) < lehmer.MODULUS:
         raise InstanceError(f"the weights are {list(weights)}; give integers of 0 or more, at least one above 0")
     states, ends = _states(seed + 1), list(accumulate(weights))
@@ -63,7 +66,7 @@ def random_templates(seed: int, jobs: int, weights: Sequence[int]) -> list[int]:
 
 
 def random_multipliers(seed: int, tasks: Sequence[int], noise: int) -> list[list[int]]:
-    """Multipliers [per mille] of jobs with these numbers of tasks: normal about 1000 with deviation ``noise``, clipped."""
+    """Multipliers [per mille] of jobs with so many tasks: normal about 1000 with deviation ``noise``, clipped."""
     states = _states(seed + 2)
     low, high = MULTIPLIERS
     return [[min(high, max(low, 1000 + noise * lehmer.normal(states) // 1000)) for _ in range(n)] for n in tasks]
@@ -85,8 +88,8 @@ def make(
 ) -> SocInstance:
     """A stream on a chip: Poisson with a mean gap [ticks], in bursts, or (open only) with given arrivals [ticks].
 
-    ``weights`` of the templates default to equal ones, ``noise`` is in per mille of the nominal times; ``fill`` jobs are
-    there from the start ("pseudo steady state" with fill = cap). Raises InstanceError naming the parameter or element.
+    ``weights`` of the templates default to the usual ones, ``noise`` is in per mille of nominal times; ``fill`` jobs
+    are there from the start ("pseudo steady state" with fill = cap). Raises InstanceError naming parameter or element.
     """
     for what, value, low, high in (
         ("seed", seed, 1, lehmer.MODULUS - 4),
@@ -98,9 +101,11 @@ def make(
     ):
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise InstanceError(f"{what} is {value!r}; give an integer in {low}..{high}")
-    weights = [1] * len(chip.templates) if weights is None else weights
+    weights = usual_weights(chip) if weights is None else weights
     if len(weights) != len(chip.templates):
-        raise InstanceError(f"{len(weights)} weights for the {len(chip.templates)} templates of {chip.name}; give one each")
+        raise InstanceError(
+            f"{len(weights)} weights for the {len(chip.templates)} templates of {chip.name}; give one each"
+        )
     if arrivals is None:
         gaps = bursty_gaps(seed, jobs, mean_gap, burst, fill, geometric)
     elif closed:

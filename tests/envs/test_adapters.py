@@ -79,6 +79,8 @@ def test_packing_changes_no_bit(env, shared, monkeypatch):
         state = moved.state
         assert (reward, terminated) == (float(moved.reward), bool(moved.terminated))
         assert info["invalid_action"] == bool(moved.invalid)
+        if terminated:
+            break
     packed._packed.cache_clear()
 
 

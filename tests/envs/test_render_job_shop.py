@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatchgym.envs.job_shop.canvas import Canvas
+from dispatchgym.envs.canvas import Canvas
 from dispatchgym.envs.job_shop.render import ansi, rgb_array, svg
 from dispatchgym.instances.job_shop import JobShopInstance, JobShopSize, named
 

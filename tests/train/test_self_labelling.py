@@ -16,7 +16,8 @@ from dispatchgym.agents.lanes import stepper
 from dispatchgym.envs.registry import lookup
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError
 from dispatchgym.train.presets import configure
-from dispatchgym.train.self_labelling import Config, Trainer, _rule
+from dispatchgym.train.self_labelling import Config, Trainer
+from dispatchgym.train.trainer import find_rule
 from dispatchgym.train.validation import VALIDATION_SEED, better, worst
 
 TINY = Config(
@@ -149,10 +150,10 @@ def test_only_what_the_teacher_achieves_in_the_environment_is_imitated(tmp_path,
 
 def test_a_family_without_rules_has_no_teacher() -> None:
     entry = lookup(TINY.env)
-    assert _rule(replace(entry, family="toll"), "fdd_mwkr") is None
-    assert _rule(entry, None) is None
+    assert find_rule(replace(entry, family="toll"), "fdd_mwkr") is None
+    assert find_rule(entry, None) is None
     with pytest.raises(UnknownNameError, match="unknown rule 'fdd_mwk'; did you mean 'fdd_mwkr'"):
-        _rule(entry, "fdd_mwk")
+        find_rule(entry, "fdd_mwk")
 
 
 NONSENSE = [

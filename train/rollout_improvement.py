@@ -1,0 +1,197 @@
+"""Policy improvement by rollouts: learn, of each decision, what every candidate costs if a rule decides from then on.
+
+States are drawn from episodes of the network (some of the rule, above all at first). In each, some candidates are tried: the
+environment takes the candidate, then the rule plays to the end, on the instance's own future. The future is a fair sample of
+what the observation leaves open, so the loss, the expected cost under the network's probabilities, is unbiased although each
+state is tried on one future only; all candidates of a state share it, which cancels most of its noise. One round improves on
+the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
+Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from torch import Tensor
+
+from dispatchgym.agents.lanes import encode, play, stepper, to_torch
+from dispatchgym.envs.core import Environment, Policy, rollout
+from dispatchgym.envs.registry import door, lookup
+from dispatchgym.gnn.network import Step
+from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.train.settings import check_integers, check_name, check_numbers
+from dispatchgym.train.trainer import NetworkConfig, NetworkTrainer, find_rule
+
+KEY = jax.random.key(0)  # for rules, which are deterministic here
+
+
+@dataclass(frozen=True)
+class Config(NetworkConfig):
+    """Everything that determines a run, besides versions and the machine."""
+
+    base: str = "random"  # rule that plays after the tried candidate; deterministic
+    states: int = 8  # of each instance, at random moments of its episode
+    tries: int = 8  # candidates tried in each: sampled by the network without replacement, and the rule's own
+    rule_share: float = 0.2  # of the episodes that states are taken from, at the end; at first all are the rule's
+    rule_until: int = 60  # iterations over which the share falls
+    entropy: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Raises DispatchGymError for the first setting that cannot be."""
+        super().__post_init__()
+        check_name(self, "base")
+        check_integers(self, "states tries", 1)
+        check_integers(self, "rule_until", 1)
+        check_numbers(self, "rule_share", high=1.0)
+        check_numbers(self, "entropy")
+
+
+class Trainer(NetworkTrainer):
+    """One run of policy improvement by rollouts."""
+
+    algorithm = "rollout_improvement"
+    config: Config
+
+    def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
+        base = find_rule(lookup(config.env), config.base)
+        if base is None or base.stochastic:
+            raise DispatchGymError(f"base {config.base!r} is no deterministic rule of {config.env}; name one that is")
+        super().__init__(config, folder, resume)
+        self._rule_objective: dict[str, np.ndarray] = {}
+
+    def trials(self, env: Environment) -> Trials:
+        """The jitted functions for one environment."""
+        return _trials(env, self.config.base)
+
+    def iterate(self) -> dict[str, float]:
+        """Play, try candidates in some of the states, learn what they cost."""
+        c = self.config
+        name = self.next_generator()
+        env = self.envs[name]
+        trials = self.trials(env)
+        problems = self.problems(name, jax.random.fold_in(self.key, self.step), c.batch)
+        rng = np.random.default_rng([c.seed, self.step, 1])
+        actions, lengths, ratio = self._episodes(env, problems, rng)
+        moments = np.minimum(
+            (rng.random((c.batch, c.states)) * lengths[:, None]).astype(np.int32), lengths[:, None] - 1
+        )
+        states, seen, rule_action = trials.at(problems, jax.device_put(actions), jax.device_put(np.sort(moments, 1)))
+        step = Step(*map(to_torch, seen))
+        chosen = self._choose(env, problems, step, to_torch(rule_action))
+        cost = np.asarray(trials.cost(problems, states, jax.device_put(chosen.to(torch.int32).numpy())), np.float64)
+        cost = torch.from_numpy(cost if self.sense == "min" else -cost)
+        tried = step.action_mask.gather(-1, chosen)
+        loss, regret = self._learn(env, problems, step, chosen, cost, tried)
+        self.average()
+        return {"train/loss": loss, "train/regret_of_rule": regret, "train/played_to_rule": ratio}
+
+    def _episodes(
+        self, env: Environment, problems: Any, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """(actions i32[B, T], decisions i32[B], mean objective of the network's episodes over the rule's)."""
+        c = self.config
+        ruled, rule_length, rule_objective = map(np.asarray, self.trials(env).rule(problems))
+        played = play(env, problems, self.network, 1, self.random)
+        ratio = float(played.objective.mean() / rule_objective.mean())
+        share = max(c.rule_share, 1 - self.step / c.rule_until)
+        by_rule = rng.random(len(ruled)) < share
+        actions, lengths = np.zeros_like(ruled), played.lengths[:, 0]
+        actions[:, : len(played.actions)] = played.actions[:, :, 0].T
+        return np.where(by_rule[:, None], ruled, actions), np.where(by_rule, rule_length, lengths), ratio
+
+    @torch.no_grad()
+    def _choose(self, env: Environment, problems: Any, step: Step, rule_action: Tensor) -> Tensor:
+        """i64[B, S, C]: the rule's action, then candidates by the network without replacement; illegal ones come last."""
+        logits, _ = self.network(encode(self.network, env, problems), step)
+        noise = torch.empty_like(logits).exponential_(generator=self.random)
+        score = torch.log_softmax(logits, -1) - noise.log()
+        rule_action = rule_action.long().unsqueeze(-1)
+        score = score.masked_fill(~step.action_mask, float("-inf")).scatter(-1, rule_action, float("inf"))
+        return score.topk(min(self.config.tries, score.shape[-1]), -1).indices
+
+    def _learn(
+        self, env: Environment, problems: Any, step: Step, chosen: Tensor, cost: Tensor, tried: Tensor
+    ) -> tuple[float, float]:
+        """(mean loss, mean regret of the rule's action in units of the mean spread)."""
+        c = self.config
+        least = cost.masked_fill(~tried, float("inf")).amin(-1, keepdim=True)
+        regret = (cost - least).masked_fill(~tried, 0.0)
+        scale = (regret.sum() / tried.sum()).clamp(min=1e-9)
+        regret = (regret / scale).float()
+        static = {name: to_torch(x) for name, x in stepper(env).static(problems).items()}
+        losses = []
+        for part in torch.randperm(len(cost), generator=self.random).chunk(c.minibatches):
+            encoded = self.network.encode({name: x[part] for name, x in static.items()})
+            logits, _ = self.network(encoded, Step(*(x[part] for x in step)))
+            logits = logits.gather(-1, chosen[part]).masked_fill(~tried[part], -1e9)
+            logp = torch.log_softmax(logits, -1)
+            expected = (logp.exp() * regret[part]).sum(-1).mean()
+            entropy = -(logp.exp() * logp).masked_fill(~tried[part], 0.0).sum(-1).mean()
+            losses.append(self.descend(expected - c.entropy * entropy))
+        return sum(losses) / len(losses), float(regret[..., 0].mean())
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean objective of greedy play over that of the rule, on fixed instances that training never draws."""
+        ratios = {}
+        for name in self.config.validation:
+            fixed = self.fixed[name]
+            if name not in self._rule_objective:
+                self._rule_objective[name] = np.asarray(self.trials(fixed.env).rule(fixed.problems)[2], np.float64)
+            played = play(fixed.env, fixed.problems, self.averaged).objective[:, 0]
+            ratios[f"eval/{name}"] = float(played.mean() / self._rule_objective[name].mean())
+        return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
+
+
+class Trials:
+    """What runs on the device: the rule's episodes, states along given episodes, and the cost of candidates."""
+
+    def __init__(self, env: Environment, policy: Policy) -> None:
+        def rule(problems: Any) -> tuple[Any, Any, Any]:
+            played = rollout(env, policy, problems, KEY)
+            return played.actions.T, played.active.sum(0), played.objective
+
+        def at(problem: Any, actions: Any, moments: Any) -> tuple[Any, Any, Any]:
+            def body(state: Any, action: Any) -> tuple[Any, Any]:
+                return env.step(problem, state, action).state, state
+
+            _, states = jax.lax.scan(body, env.reset(problem), actions)
+            states = jax.tree.map(lambda leaf: leaf[moments], states)
+
+            def look(state: Any) -> tuple[Any, Any]:
+                o = env.observe(problem, state)
+                return (o.action_mask, o.action_nodes, o.action_features, o.globals), policy(o, KEY)
+
+            return states, *jax.vmap(look)(states)
+
+        def lanes(function: Any, *axes: Any) -> Any:
+            """Over [B], [B, S] and [B, S, C]; ``axes`` tells for each argument which of the last two it has."""
+            by_try = jax.vmap(function, [0 if "C" in a else None for a in axes])
+            by_state = jax.vmap(by_try, [0 if "S" in a else None for a in axes])
+            return jax.vmap(by_state, [0] * len(axes))
+
+        def move(problem: Any, state: Any) -> Any:
+            return env.step(problem, state, policy(env.observe(problem, state), KEY)).state
+
+        def cost(problems: Any, states: Any, first: Any) -> Any:
+            state = lanes(lambda p, s, a: env.step(p, s, a).state, "", "S", "SC")(problems, states, first)
+            over = lanes(env.terminated, "", "SC")
+            state = jax.lax.while_loop(
+                lambda s: ~over(problems, s).all(), lambda s: lanes(move, "", "SC")(problems, s), state
+            )
+            return lanes(env.objective, "", "SC")(problems, state)
+
+        self.rule = jax.jit(rule)
+        self.at = jax.jit(jax.vmap(at))
+        self.cost = jax.jit(cost)
+
+
+@functools.lru_cache(maxsize=16)
+def _trials(env: Environment, rule: str) -> Trials:
+    """Compiled once for an environment and a rule of its family."""
+    return Trials(env, door("agents.rules", env.family).RULES[rule].make(env.graph))
