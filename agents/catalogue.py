@@ -42,6 +42,11 @@ class Learned:
 Method = Rule | Solver | Learned
 
 
+def kind(method: Method) -> str:
+    """ "pretrained", "rule" or "solver"."""
+    return "pretrained" if isinstance(method, Learned) else "rule" if isinstance(method, Rule) else "solver"
+
+
 def methods(entry: Entry) -> dict[str, Method]:
     """All named methods of an environment: pretrained policies first, then rules, then solvers."""
     found: dict[str, Method] = dict(pretrained(entry))

@@ -63,15 +63,15 @@ def policies(
     env: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None, as_json: AsJson = False
 ) -> None:
     """List what can be evaluated by name: pretrained policies, rules and solvers."""
-    from dispatchgym.agents.catalogue import Learned, methods
-    from dispatchgym.agents.rules.base import Rule
+    from dispatchgym.agents.catalogue import kind, methods
 
     table = []
     for entry in _entries(env):
         for name, method in methods(entry).items():
-            kind = "pretrained" if isinstance(method, Learned) else "rule" if isinstance(method, Rule) else "solver"
             options = ", ".join(f"{k}={v}" for k, v in method.options.items())
-            table.append({"policy": name, "kind": kind, "env": entry.id, "options": options, "about": method.doc})
+            table.append(
+                {"policy": name, "kind": kind(method), "env": entry.id, "options": options, "about": method.doc}
+            )
     _show("Policies", table, as_json)
 
 
@@ -83,29 +83,42 @@ def evaluate(
     instance: Annotated[
         list[str] | None, typer.Option(help="Instance name or file; repeatable, instead of a suite.")
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare with this method, or with all `rules`, paired by instance; repeatable.",
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(help="1: greedy; k: best of k sampled episodes.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the sampling.")] = 0,
     time_limit: Annotated[float | None, typer.Option(help="Seconds per instance, for solvers.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads, for solvers.")] = None,
     option: Options = None,
-    save_traces: Annotated[Path | None, typer.Option(help="Folder to write the actions of every episode to.")] = None,
+    save_traces: Annotated[
+        Path | None, typer.Option(help="Folder to write the policy's actions to, a file an instance.")
+    ] = None,
     module: Import = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Run a policy, rule or solver on instances; every result is checked by the family's validator.
 
-    Exit status: 0 all valid, 1 if any result is infeasible or missing, 2 for bad input.
+    With --against, others run on the same instances and are compared with it.
+    Each keeps its own environment options, unless --option overrides them.
+
+    Exit status: 0 all of the policy's results valid, 1 if one is infeasible or missing, 2 for bad input.
     """
     _compilation_cache()
     _import(module)
     entry = lookup(env)
     problems, label = _problems(entry, suite, instance)
     from dispatchgym.eval.report import document, rows
-    from dispatchgym.eval.runner import Request, run
+    from dispatchgym.eval.runner import Request, opponents, run
 
     request = Request(entry, policy, problems, samples, seed, _options(option), time_limit, workers)
-    from dispatchgym.eval import display
+    request, others = opponents(request, against or ())
+    from dispatchgym.eval import compare, display
 
     with display.progress(f"{policy} on {label}", len(problems), quiet or as_json) as advance:
         mode, results = run(request, advance)
@@ -117,10 +130,20 @@ def evaluate(
         written = traces.write(save_traces, entry, policy, results)
         if not as_json:
             display.note(f"{written} traces in {save_traces}; replay one with `dispatchgym replay FILE`")
+    if not as_json:
+        display.evaluation(report, table, entry.load().headline, entry.load().unit)
+    rivals = []
+    for number, other in enumerate(others, 1):
+        title = f"{number}/{len(others)} {other.policy} on {label}"
+        with display.progress(title, len(problems), quiet or as_json) as advance:
+            rivals.append(compare.challenge(other, advance))
+    if rivals:
+        ours = compare.contender(request, mode, results)
+        report["comparison"] = compare.document(request, ours, rivals, [row.group for row in table])
     if as_json:
         typer.echo(json.dumps(report))
-    else:
-        display.evaluation(report, table)
+    elif rivals:
+        display.comparison(report["comparison"])
     if report["summary"]["valid"] < report["summary"]["count"]:
         raise typer.Exit(1)
 

@@ -45,6 +45,7 @@ class Environment(ABC, Generic[I, P, S]):
     family: ClassVar[str]
     sense: ClassVar[str]  # "min" | "max"
     unit: ClassVar[str] = ""  # of the objective
+    headline: ClassVar[str] = ""  # validator's metric that methods are compared by, in ``unit``; "": the objective
     size: Any  # the NamedTuple of static sizes
     graph: GraphSpec
     action_space: gymnasium.Space

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dispatchgym.envs.core import Array
-
-NO_COST = -(2**30)
+from dispatchgym.envs.slots import NEVER
 
 
 def links(bandwidth: Array, count: Array, classes: int) -> tuple[Array, Array]:
@@ -99,15 +98,13 @@ def downward_rank(mean: Array, transfer: Array, edges: Array) -> Array:
 def optimistic_cost(time: Array, transfer: Array, edges: Array) -> Array:
     """i32[T, M] in thousandths: PEFT's table (Arabnejad & Barbosa 2014, eq. 4) of times i32[T, M], -1 = not supported."""
     supported = time >= 0
-    processor = jnp.arange(time.shape[1])
-    apart = processor[:, None] != processor
+    source, target, _ = edges.T
 
     def relax(cost: Array) -> Array:
-        on = jnp.where(supported, cost + 1000 * time, -NO_COST)[edges[:, 1]]  # [E, M] cost of the successor on q
-        best = on.min(-1)  # where the successor runs elsewhere, the transfer is paid whatever the processor
-        elsewhere = jnp.where(apart, on[:, None, :], -NO_COST).min(-1) + transfer[:, None]
-        reach = jnp.where(best[:, None] < -NO_COST, jnp.minimum(on, elsewhere), NO_COST)
-        return _over_edges(edges[:, 0], reach, edges, time.shape)
+        on = jnp.where(supported, cost + 1000 * time, NEVER)[target]  # [E, M] cost of the successor on each processor
+        best = on.min(-1, keepdims=True)  # its own processor among them: there the way without the transfer is no worse
+        reach = jnp.where(best < NEVER, jnp.minimum(on, best + transfer[:, None]), 0)
+        return _over_edges(source, reach, edges, time.shape)
 
     return _fixpoint(relax, jnp.zeros_like(time))
 

@@ -12,9 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dispatchgym.eval.compare import ALL, bounds, conclusion, lead, sections, signed
 from dispatchgym.eval.report import Row, by_group, summarise
 
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+LISTED = 6  # methods of a class that are all listed; of more, those behind the policy are counted
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -81,8 +83,8 @@ def training(label: str, trainer: Any, quiet: bool) -> Iterator[Callable[[int, d
         yield report
 
 
-def evaluation(report: dict[str, Any], table: Sequence[Row]) -> None:
-    """Per instance, per class and in all."""
+def evaluation(report: dict[str, Any], table: Sequence[Row], headline: str = "", unit: str = "") -> None:
+    """Per instance, per class and in all. ``headline`` is the metric that classes show in place of the objective."""
     options = ", ".join(f"{k}={v}" for k, v in report["metrics"]["options"].items())
     heading = f"{report['policy']} on {report['suite']} - {report['mode']}" + (f" ({options})" if options else "")
     proven = any(row.status for row in table)
@@ -105,16 +107,18 @@ def evaluation(report: dict[str, Any], table: Sequence[Row]) -> None:
             row.instance, _number(row.objective), _number(row.reference), percent(row.gap), speed, *extra, verdict
         )
     out.print(grid)
-    classes(report["policy"], table)
+    classes(table, headline, unit)
+    metrics(report["summary"]["metrics"])
     for row in table:
         for error in row.errors:
             err.print(f"{row.instance}: {error}", style="red", markup=False)
 
 
-def classes(name: str, table: Sequence[Row]) -> None:
-    """Mean gap per class with its interval."""
+def classes(table: Sequence[Row], headline: str, unit: str) -> None:
+    """Mean objective, or headline, and mean gap per class with its interval."""
     grid = Table(title="mean by class", title_justify="left")
-    for column in ("class", "instances", "objective", "gap", "95 % interval", "decisions/s", "validated"):
+    shown_mean = escape(_measure(headline, unit)) if headline else "objective"
+    for column in ("class", "instances", shown_mean, "gap", "95 % interval", "decisions/s", "validated"):
         grid.add_column(column, justify="left" if column == "class" else "right")
     groups = by_group(table)
     shown = [*groups.items(), ("all", list(table))] if len(groups) > 1 else [("all", list(table))]
@@ -122,13 +126,96 @@ def classes(name: str, table: Sequence[Row]) -> None:
         s = summarise(members)
         seconds = sum(r.seconds for r in members)
         speed = f"{sum(r.decisions for r in members) / seconds:,.0f}" if seconds else "-"
-        objective = "-" if s["mean_objective"] is None else f"{s['mean_objective']:,.1f}"
-        between = "-" if s["ci95"] is None else f"{100 * s['ci95'][0]:.1f} .. {100 * s['ci95'][1]:.1f} %"
+        mean = s["metrics"].get(headline) if headline else s["mean_objective"]
+        around = "-" if s["ci95"] is None else f"{100 * s['ci95'][0]:.1f} .. {100 * s['ci95'][1]:.1f} %"
         valid = f"{s['valid']}/{s['count']}"
         grid.add_row(
-            group, str(s["count"]), objective, percent(s["mean_gap"]), between, speed, valid, end_section=group != "all"
+            group,
+            str(s["count"]),
+            _mean(mean),
+            percent(s["mean_gap"]),
+            around,
+            speed,
+            valid,
+            end_section=group != "all",
         )
     out.print(grid)
+
+
+def metrics(means: dict[str, float]) -> None:
+    """Means of the validator's metrics over all instances; what is 0 throughout says nothing."""
+    if not means:
+        return
+    grid = Table(title="means of metrics", title_justify="left", show_header=False)
+    grid.add_column("metric")
+    grid.add_column("mean", justify="right")
+    for name, value in means.items():
+        if value:
+            grid.add_row(name.replace("_", " "), _mean(value))
+    out.print(grid)
+
+
+def comparison(found: dict[str, Any]) -> None:
+    """The policy and what it is compared with, best first, per class and over all; then where a rule wins."""
+    policy, methods = found["policy"], found["methods"]
+    count = f"{len(methods)} method{'s' if len(methods) > 1 else ''}"
+    grid = Table(title=f"{policy['name']} against {count}, paired by instance", title_justify="left")
+    grid.add_column("method", no_wrap=True)
+    for column in (_measure(found["measure"], found["unit"]), "95 % interval", "difference", "95 % interval"):
+        grid.add_column(escape(column), justify="right")
+    grid.add_column("policy", no_wrap=True)
+    for place, section in sections(found).items():
+        number = section["instances"]
+        grid.add_row(f"[bold]{escape(place)}[/] ({number})")
+        for name, *cells in _ranking(place, section, found):
+            star = " *" if name == section["best_rule"] else ""
+            grid.add_row(escape(f"  {name}{star}"), *cells, style="bold" if name == policy["name"] else None)
+        grid.add_section()
+    out.print(grid)
+    out.print(
+        "* best rule; difference: policy / method - 1 of the means; it wins or loses where the interval excludes 0"
+    )
+    for mode, names in _modes([policy, *methods.values()]).items():
+        out.print(f"{mode}: {', '.join(names)}", markup=False)
+    for line in conclusion(found):
+        out.print(line, markup=False)
+    for name, method in methods.items():
+        if "error" in method:
+            err.print(f"{name} did not run: {method['error']}", style="red", markup=False)
+        elif method["valid"] < len(method["values"]):
+            failed = len(method["values"]) - method["valid"]
+            err.print(f"{name}: {failed} instances without a valid result are left out", style="red", markup=False)
+
+
+def _ranking(place: str, section: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """(name, cells) of the methods with results, best mean first; in a class of many, those behind are only counted."""
+    name, methods = found["policy"]["name"], section["methods"]
+    behind = [m for m, row in methods.items() if lead(row, found["sense"]) < 0 and row["verdict"] != "tied"]
+    counted = set(behind) - {section["best_rule"]} if place != ALL and len(methods) > LISTED else set()
+    rows = {name: section["policy"]} | {m: row for m, row in methods.items() if m not in counted}
+    solved = [m for m, row in rows.items() if row["instances"]]
+    colours = {"wins": "[green]wins[/]", "loses": "[red]loses[/]", "tied": "tied"}
+    for m in sorted(solved, key=lambda m: rows[m]["mean"], reverse=found["sense"] == "max"):
+        row = rows[m]
+        around = "-" if row["ci95"] is None else f"{_mean(row['ci95'][0])} .. {_mean(row['ci95'][1])}"
+        versus = ("", "", "")
+        if m != name:
+            versus = signed(row["difference"]), bounds(row["difference_ci95"]), colours.get(row["verdict"], "-")
+        yield m, _mean(row["mean"]), around, *versus
+    if counted:
+        yield f"{len(counted)} more, behind", "", "", "", "", ""
+
+
+def _modes(methods: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Names of the methods by how they decide, with those options in which not all agree."""
+    ran = [method for method in methods if "error" not in method]
+    keys = dict.fromkeys(key for method in ran for key in method["options"])
+    differ = [key for key in keys if any(m["options"].get(key) != ran[0]["options"].get(key) for m in ran)]
+    modes: dict[str, list[str]] = {}
+    for method in ran:
+        options = ", ".join(f"{key}={method['options'].get(key)}" for key in differ)
+        modes.setdefault(method["mode"] + (f" ({options})" if options else ""), []).append(method["name"])
+    return modes
 
 
 def replayed(answer: dict[str, Any]) -> None:
@@ -174,3 +261,15 @@ def percent(fraction: float | None) -> str:
 
 def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
+
+
+def _measure(name: str, unit: str) -> str:
+    """What a mean is of."""
+    return (name if name.startswith("mean") else f"mean {name}").replace("_", " ") + (f" [{unit}]" if unit else "")
+
+
+def _mean(value: float | None) -> str:
+    if value is None:
+        return "-"
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 1e5 else f"{value:,.1f}" if size >= 10 else f"{value:.4g}"

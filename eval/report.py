@@ -1,9 +1,10 @@
-"""From results to the numbers people read: score, gap, intervals; one JSON document and two tables."""
+"""From results to the numbers people read: score, gap, intervals, means of metrics; one JSON document."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class Row:
     status: str
     bound: int | None
     errors: tuple[str, ...]
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 def rows(results: Sequence[Result], sense: str) -> list[Row]:
@@ -46,7 +48,7 @@ def rows(results: Sequence[Result], sense: str) -> list[Row]:
         o = r.outcome
         out.append(
             Row(r.problem.name, r.problem.group, r.objective if r.valid else None, reference, score, gap, r.valid,
-                o.seconds, o.decisions, o.status, o.bound, r.errors)
+                o.seconds, o.decisions, o.status, o.bound, r.errors, r.metrics)
         )  # fmt: skip
     return out
 
@@ -55,14 +57,26 @@ def interval(values: Sequence[float], seed: int = 0) -> list[float] | None:
     """95 % percentile bootstrap interval of the mean over instances; None for fewer than two."""
     if len(values) < 2:
         return None
-    x = np.asarray(values, float)
-    draws = np.random.RandomState(seed).randint(0, len(x), (BOOTSTRAP, len(x)))
-    low, high = np.percentile(x[draws].mean(axis=1), [2.5, 97.5])
+    low, high = np.percentile(np.asarray(values, float)[resamples(len(values), seed)].mean(axis=1), [2.5, 97.5])
     return [float(low), float(high)]
 
 
+@lru_cache(maxsize=4)
+def resamples(count: int, seed: int = 0) -> np.ndarray:
+    """i64[BOOTSTRAP, count]: the instances in every resample; the same draws for whatever is measured on them."""
+    draws = np.random.RandomState(seed).randint(0, count, (BOOTSTRAP, count))
+    draws.setflags(write=False)
+    return draws
+
+
+def metric_means(table: Sequence[Row]) -> dict[str, float]:
+    """Mean of every metric over the instances that have it; a validator leaves out what has no meaning."""
+    names = dict.fromkeys(name for row in table for name in row.metrics)
+    return {name: float(np.mean([row.metrics[name] for row in table if name in row.metrics])) for name in names}
+
+
 def summarise(table: Sequence[Row]) -> dict[str, Any]:
-    """Means over valid instances (scores over all, failures counting 0), with the interval of the mean gap."""
+    """Means over valid instances (scores over all, failures counting 0), with the interval of the mean gap and the means of metrics."""
     gaps = [row.gap for row in table if row.gap is not None]
     scores = [row.score for row in table if row.score is not None]
     objectives = [row.objective for row in table if row.objective is not None]
@@ -73,6 +87,7 @@ def summarise(table: Sequence[Row]) -> dict[str, Any]:
         "mean_score": float(np.mean(scores)) if scores else None,
         "mean_gap": float(np.mean(gaps)) if gaps else None,
         "ci95": interval(gaps),
+        "metrics": metric_means(table),
     }
 
 
@@ -105,6 +120,7 @@ def document(
                 "seconds": round(row.seconds, 6),
             }
             | ({"status": row.status, "bound": row.bound} if row.status else {})
+            | ({"metrics": row.metrics} if row.metrics else {})
             | ({"errors": list(row.errors)} if row.errors else {})
             for row in table
         ],

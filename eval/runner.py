@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from dispatchgym.agents.catalogue import Learned, Method, find
+from dispatchgym.agents.catalogue import Learned, Method, find, methods
 from dispatchgym.agents.rules.base import Rule
 from dispatchgym.agents.solvers.base import Solver
 from dispatchgym.envs.core import Environment, rollout
@@ -18,6 +18,7 @@ from dispatchgym.envs.registry import Entry
 from dispatchgym.eval.validators import validator
 from dispatchgym.instances.base import DispatchGymError, SuiteEntry, stack
 
+EVERY_RULE = "rules"  # among the opponents
 ROWS_AT_ONCE = 32_768  # candidates in flight; more does not speed up a CPU and costs memory
 
 Progress = Callable[[int], None]
@@ -60,6 +61,7 @@ class Result:
     valid: bool
     objective: int | None
     errors: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)  # the validator's; empty if not valid
 
 
 def run(request: Request, progress: Progress | None = None) -> tuple[str, list[Result]]:
@@ -112,6 +114,40 @@ def describe_mode(method: Method, request: Request) -> str:
     return "sampled" if isinstance(method, Rule) else "greedy"
 
 
+def opponents(request: Request, names: Sequence[str]) -> tuple[Request, list[Request]]:
+    """(the policy's request, one of each method it is compared with) on the same instances and with the same seed.
+
+    "rules" among the names stands for every rule of the family. Of samples, options and limits a method gets what it has
+    a use for; a limit that one of them takes need not suit the policy. Raises DispatchGymError for a name that is none.
+    """
+    rules = [name for name, method in methods(request.entry).items() if isinstance(method, Rule)]
+    if request.policy in names:
+        raise DispatchGymError(f"--against {request.policy} is the policy itself; give another method")
+    chosen = [known for name in names for known in (rules if name == EVERY_RULE else [name])]
+    others = [_suited(request, name) for name in dict.fromkeys(chosen) if name != request.policy]
+    if names and not others:
+        raise DispatchGymError(f"{request.entry.id} has no other rule; give --against the name of a method")
+    for other in others:
+        describe_mode(find(other.entry, other.policy), other)
+    suited = _suited(request, request.policy)
+    if any(other.time_limit is not None for other in others):
+        request = replace(request, time_limit=suited.time_limit)
+    if any(other.workers is not None for other in others):
+        request = replace(request, workers=suited.workers)
+    return request, others
+
+
+def _suited(request: Request, name: str) -> Request:
+    """The request of another method, less what it refuses."""
+    method = find(request.entry, name)
+    if isinstance(method, Solver):
+        time_limit = request.time_limit if method.timed else None
+        workers = request.workers if method.threaded else None
+        return replace(request, policy=name, samples=1, options={}, time_limit=time_limit, workers=workers)
+    samples = 1 if isinstance(method, Rule) and not method.stochastic else request.samples
+    return replace(request, policy=name, samples=samples, time_limit=None, workers=None)
+
+
 def _judge(validate: Callable[..., Any], problem: SuiteEntry, outcome: Outcome) -> Result:
     if outcome.actions is None:
         return Result(problem, outcome, False, None, (f"no solution ({outcome.status or 'none found'})",))
@@ -119,7 +155,7 @@ def _judge(validate: Callable[..., Any], problem: SuiteEntry, outcome: Outcome) 
     if verdict.valid and verdict.objective != outcome.objective:
         message = f"claims {outcome.objective}, the validator finds {verdict.objective}"
         return Result(problem, outcome, False, verdict.objective, (message,))
-    return Result(problem, outcome, verdict.valid, verdict.objective, tuple(verdict.errors))
+    return Result(problem, outcome, verdict.valid, verdict.objective, tuple(verdict.errors), dict(verdict.metrics))
 
 
 def _outcomes(method: Method, request: Request) -> Iterator[Outcome]:

@@ -60,9 +60,7 @@ def smallest(key: Callable[[View], Array]) -> Callable[[GraphSpec], Policy]:
 
 
 def first_by(*keys: Callable[[View], Array]) -> Callable[[GraphSpec], Policy]:
-    """The legal candidate whose keys (integers, floats or booleans) come first in lexicographic order; ties go to the lowest
-    index.
-    """
+    """The legal candidate whose keys (numbers or booleans) come first, compared in turn; ties go to the lowest index."""
 
     def make(spec: GraphSpec) -> Policy:
         def policy(observation: GraphObservation, _: Array) -> Array:
@@ -71,7 +69,7 @@ def first_by(*keys: Callable[[View], Array]) -> Callable[[GraphSpec], Policy]:
             for key in keys:
                 value = key(view)
                 value = value.astype(jnp.int32) if value.dtype == bool else value
-                last = jnp.inf if jnp.issubdtype(value.dtype, jnp.floating) else jnp.iinfo(value.dtype).max
+                last = jnp.inf if jnp.issubdtype(value.dtype, jnp.floating) else jnp.int32(2**31 - 1)
                 value = jnp.where(best, value, last)
                 best &= value == value.min()
             return jnp.argmax(best).astype(jnp.int32)

@@ -25,7 +25,7 @@ def column(name: str) -> Key:
 
 def largest(*names: str) -> tuple[Key, ...]:
     """The columns in turn, largest first."""
-    return tuple(lambda c, name=name: -c[name] for name in names)  # type: ignore[misc]
+    return tuple(lambda c, name=name: -c[name] for name in names)
 
 
 def _off_the_critical_processor(c: View) -> Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dispatchgym.envs.core import Array
-from dispatchgym.envs.soc.problem import NEVER, SocProblem
+from dispatchgym.envs.soc.problem import NEVER, SocProblem, actual
 from dispatchgym.envs.soc.state import SocState, take
 
 
@@ -34,13 +34,6 @@ class _Drain:
     backlog: Any
     queue: Any
     first_data: Any
-
-
-def actual_time(problem: SocProblem, job: Array, template: Array, task: Array, pe: Array) -> Array:
-    """i32[]: the time that a task really takes."""
-    nominal = take(problem.time, template, task, pe)
-    noisy = (nominal * take(problem.multiplier, job, task) + 500) // 1000
-    return jnp.where(nominal > 0, jnp.maximum(noisy, 1), nominal)
 
 
 def release(problem: SocProblem, state: SocState) -> Array:
@@ -93,7 +86,7 @@ def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState
         code = jnp.argmin(jnp.where(here & (queued <= begin), flat_order, NEVER)).astype(jnp.int32)
         j, i = code // tasks, code % tasks
         template = take(slot_template, j)
-        end = begin + actual_time(problem, take(state.job, j), template, i, p)
+        end = begin + actual(problem, take(state.job, j), template, i, p)
         shown = take(problem.shown, template, i, p)
         queued = queued.at[code].set(NEVER)
         left = c.unstarted.at[j].add(-1)

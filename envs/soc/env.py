@@ -41,6 +41,7 @@ class SocDag(Environment[SocInstance, SocProblem, SocState]):
     family = "soc"
     sense = "min"
     unit = "us"
+    headline = "mean_latency"
     render_modes = ("rgb_array", "ansi")
 
     def __init__(self, size: SocSize, window: int = 8, decide: str = "pair", speeds: str = "known") -> None:

@@ -22,7 +22,11 @@ def perturb(problem: SocProblem, state: SocState, key: Array) -> SocProblem:
     index = jnp.arange(jobs)
     inside = index < state.admitted
     started = (state.pe >= 0) & (state.queued == NEVER)
-    fixed = jnp.zeros(problem.multiplier.shape, bool).at[jnp.where(state.job >= 0, state.job, jobs)].set(started, mode="drop")
+    fixed = (
+        jnp.zeros(problem.multiplier.shape, bool)
+        .at[jnp.where(state.job >= 0, state.job, jobs)]
+        .set(started, mode="drop")
+    )
     noise = jax.random.randint(noise_key, problem.multiplier.shape, 100, 3001, jnp.int32)
     real = (problem.n_tasks > 0).sum()
     other = jax.random.randint(template_key, (jobs,), 0, real, jnp.int32)

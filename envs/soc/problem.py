@@ -57,6 +57,14 @@ class SocProblem:
     fixed_globals: Any  # f32[5]  mean_time, mean_volume, pes, cap, closed
 
 
+def actual(problem: SocProblem, job: Any, template: Any, task: Any, pe: Any) -> Array:
+    """i32[]: the time that a task of a job really takes on a PE; indices are known to be inside."""
+    where = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+    nominal = problem.time.at[template, task, pe].get(**where)
+    noisy = (nominal * problem.multiplier.at[job, task].get(**where) + 500) // 1000
+    return jnp.where(nominal > 0, jnp.maximum(noisy, 1), nominal)
+
+
 def shown_times(time: Array, speeds: str) -> Array:
     """i32[D, T, M]: nominal times ("known"), 1 + the number of faster PEs ("order"), or 1 ("hidden"); -1 = not supported."""
     if speeds == "known":

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from dispatchgym.envs.core import Array
 from dispatchgym.envs.workflow.ranks import (
-    Edges,
     Ranks,
     critical_path,
     critical_processor,
@@ -79,7 +78,7 @@ def prepare(size: WorkflowSize, instance: WorkflowInstance, online: bool) -> Wor
     linked = volume >= 0
     volume = jnp.maximum(volume, 0)
     delay = mean_delays(volume, instance.bandwidth, n_processors, size.bandwidths) * linked
-    r = ranks(time, supported, n_processors, Edges(source, target, linked, delay))
+    r = ranks(time, n_processors, instance.edges, delay)
     predecessors, successors = (
         jnp.zeros(tasks, jnp.int32).at[end].add(linked.astype(jnp.int32)) for end in (target, source)
     )

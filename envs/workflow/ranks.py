@@ -1,32 +1,20 @@
 """Static priorities of the tasks of a workflow, traced: what HEFT, CPOP, PEFT and DLS order them by.
 
-All in integer thousandths of the time unit, rounded down, so that every implementation orders tasks alike. Longest paths are
-relaxed until nothing changes, which takes as many rounds as the graph is deep. Instances whose ranks could leave int32 are
-refused when they are checked.
+All in integer thousandths of the time unit, rounded down, so that every implementation orders tasks alike. Instances whose
+ranks could leave int32 are refused when they are checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from dispatchgym.envs import task_graph
 from dispatchgym.envs.core import Array
 from dispatchgym.envs.slots import NEVER
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Edges:
-    """Precedence edges; padded ones lead from task 0 to task 0 and are not ``real``."""
-
-    source: Any  # i32[E]
-    target: Any  # i32[E]
-    real: Any  # bool[E]
-    delay: Any  # i32[E]  mean delay over the ordered pairs of distinct processors, in thousandths
 
 
 @jax.tree_util.register_dataclass
@@ -45,11 +33,6 @@ class Ranks:
     optimistic: Any  # i32[T, M]  OCT (Arabnejad and Barbosa, 2014), in thousandths
 
 
-def thousandths(quotient: Array, remainder: Array, divisor: Array) -> Array:
-    """1000 * (quotient * divisor + remainder) // divisor without leaving int32."""
-    return 1000 * quotient + 1000 * remainder // divisor
-
-
 def mean_delays(volume: Array, bandwidth: Array, n_processors: Array, distinct: int) -> Array:
     """i32[E]: the mean of volume // bandwidth over ordered pairs of distinct processors, in thousandths; 0 on one processor.
 
@@ -62,59 +45,31 @@ def mean_delays(volume: Array, bandwidth: Array, n_processors: Array, distinct: 
     pairs = jnp.maximum(counts.sum(), 1)
     delay = volume[:, None] // jnp.maximum(values, 1)
     rest = (delay % pairs * counts).sum(axis=1)  # below pairs**2
-    return thousandths((delay // pairs * counts).sum(axis=1) + rest // pairs, rest % pairs, pairs)
+    return 1000 * ((delay // pairs * counts).sum(axis=1) + rest // pairs) + 1000 * (rest % pairs) // pairs
 
 
-def ranks(time: Array, supported: Array, n_processors: Array, edges: Edges) -> Ranks:
-    """The priorities of tasks with times i32[T, M], meant where ``supported``."""
+def ranks(time: Array, n_processors: Array, edges: Array, delay: Array) -> Ranks:
+    """The priorities of tasks with times i32[T, M], -1 = not supported or padding; edges i32[E, 3], mean delays i32[E]."""
+    supported = time >= 0
     real = supported.any(axis=1)
     count = jnp.maximum(supported.sum(axis=1), 1)
-    work = jnp.where(supported, time, 0)
-    total = work.sum(axis=1)
-    mean = thousandths(total // count, total % count, count)
     ascending = jnp.sort(jnp.where(supported, time, NEVER), axis=1)
     middle = jnp.stack([(count - 1) // 2, count // 2], axis=1)
-    median2 = jnp.take_along_axis(ascending, middle, axis=1).sum(axis=1) * real
-    shortest = ascending[:, 0] * real
-
-    own = jnp.stack([mean, median2, shortest], axis=1)
-    cost = jnp.stack([edges.delay, jnp.zeros_like(edges.delay), jnp.zeros_like(edges.delay)], axis=1)
-    behind = _longest(own.shape, lambda x: (x + own)[edges.target] + cost, edges.source, edges.real)
-    ahead = jnp.stack([mean, jnp.ones_like(mean)], axis=1)
-    before = _longest(ahead.shape, lambda x: (x + ahead)[edges.source] + cost[:, :2], edges.target, edges.real)
-
-    processors = jnp.arange(time.shape[1]) < n_processors
-
-    def cheapest_from(table: Array) -> Array:
-        """i32[E, M]: the cheapest way on through the edge's target, from its source on each processor."""
-        cost = jnp.where(supported, table + 1000 * time, NEVER)
-        elsewhere = jnp.where(real, cost.min(axis=1), 0)[edges.target] + edges.delay
-        return jnp.minimum(cost[edges.target], elsewhere[:, None]) * processors
-
+    median2 = jnp.where(real, jnp.take_along_axis(ascending, middle, axis=1).sum(axis=1), 0)
+    shortest = jnp.where(real, ascending[:, 0], 0)
+    mean = task_graph.mean_time(time)
+    at_once = jnp.zeros_like(delay)
     return Ranks(
         mean=mean,
         shortest=shortest,
         median2=median2,
-        upward=behind[:, 0] + mean,
-        downward=before[:, 0],
-        level2=behind[:, 1] + median2,
-        tail=behind[:, 2],
-        depth=before[:, 1],
-        optimistic=_longest(time.shape, cheapest_from, edges.source, edges.real),
+        upward=task_graph.upward_rank(mean, delay, edges),
+        downward=task_graph.downward_rank(mean, delay, edges),
+        level2=task_graph.upward_rank(median2, at_once, edges),
+        tail=task_graph.upward_rank(shortest, at_once, edges) - shortest,
+        depth=task_graph.downward_rank(jnp.ones_like(mean), at_once, edges),
+        optimistic=task_graph.optimistic_cost(time, delay, edges) * (jnp.arange(time.shape[1]) < n_processors),
     )
-
-
-def _longest(shape: tuple[int, ...], through: Callable[[Array], Array], into: Array, real: Array) -> Array:
-    """i32[shape]: the x for which each row is the largest of ``through(x)`` over the edges ``into`` it, at least 0."""
-
-    def relax(x: Array) -> Array:
-        return jnp.zeros_like(x).at[into].max(through(x) * real[:, None])
-
-    def body(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        return carry[1], relax(carry[1])
-
-    zero = jnp.zeros(shape, jnp.int32)
-    return jax.lax.while_loop(lambda carry: (carry[0] != carry[1]).any(), body, (zero, relax(zero)))[1]
 
 
 def topological(successor: Array, predecessors: Array, real: Array) -> Array:
