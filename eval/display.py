@@ -159,7 +159,7 @@ def comparison(found: dict[str, Any]) -> None:
     """The policy and what it is compared with, best first, per class and over all; then where a rule wins."""
     policy, methods = found["policy"], found["methods"]
     count = f"{len(methods)} method{'s' if len(methods) > 1 else ''}"
-    grid = Table(title=f"{policy['name']} against {count}, paired by instance", title_justify="left")
+    grid = Table(title=escape(f"{policy['name']} against {count}, paired by instance"), title_justify="left")
     grid.add_column("method", no_wrap=True)
     for column in (_measure(found["measure"], found["unit"]), "95 % interval", "difference", "95 % interval"):
         grid.add_column(escape(column), justify="right")

@@ -1,13 +1,19 @@
 """Small instances for tests that run over the whole registry; an id that is missing here runs with its defaults."""
 
+from pathlib import Path
+
 from dispatchgym.envs.registry import REGISTRY
+
+DATA = Path(__file__).parent / "data"
 
 SMALL = {
     "dispatchgym/JobShop-v0": {"instance": ["ft06", "la01"]},
+    "dispatchgym/SocDag-v0": {"instance": [str(DATA / "soc" / f"tiny-{mode}.json") for mode in ("open", "closed")]},
     "dispatchgym/WorkflowDag-v0": {"instance": ["topcuoglu2002", "unlike"]},
 }
 RANDOM = {
     "dispatchgym/JobShop-v0": {"generator": "uniform-4x3"},
+    "dispatchgym/SocDag-v0": {"generator": "canonical-varied-3"},
     "dispatchgym/WorkflowDag-v0": {"generator": "random-8x3"},
 }
 IDS = [env_id for env_id in REGISTRY if env_id.startswith("dispatchgym/")]

@@ -154,7 +154,7 @@ def test_the_document_of_eval(run):
     assert ended.out.count("\n") == 1  # nothing but the document
     report = json.loads(ended.out)
     assert list(report) == ["env", "policy", "suite", "mode", "instances", "summary", "metrics"]
-    assert list(report["summary"]) == ["count", "valid", "mean_objective", "mean_score", "mean_gap", "ci95"]
+    assert list(report["summary"]) == ["count", "valid", "mean_objective", "mean_score", "mean_gap", "ci95", "metrics"]
     for row in report["instances"]:
         assert list(row) == ["instance", "objective", "reference", "score", "gap", "valid", "seconds"]
         assert row["score"] == pytest.approx(row["reference"] / row["objective"])
@@ -186,6 +186,50 @@ def test_eval_for_people(run):
     assert ended.status == 0
     assert "60.00 %" in ended.out
     assert "scheme=non_delay" in ended.out
+
+
+def test_the_document_of_a_comparison(run):
+    ended = run("eval", "--env", JOB_SHOP, "--suite", "ft", "--policy", "fdd_mwkr", "--against", "rules", "--json")
+    assert ended.status == 0
+    assert ended.out.count("\n") == 1
+    assert ended.err == ""
+    found = json.loads(ended.out)["comparison"]
+    assert list(found) == ["measure", "unit", "sense", "policy", "methods", "classes", "all"]
+    assert (found["measure"], found["sense"], found["policy"]["name"]) == ("objective", "min", "fdd_mwkr")
+    assert list(found["methods"]) == ["spt", "lpt", "fifo", "mwkr", "lwkr", "mopnr", "lopnr", "random"]
+    assert found["policy"]["values"][0] == 67
+    spt, all_spt = found["classes"]["6x6"]["methods"]["spt"], found["all"]["methods"]["spt"]
+    assert (spt["instances"], spt["mean"], spt["ci95"], spt["verdict"]) == (1, 88.0, None, None)
+    assert spt["difference"] == pytest.approx(67 / 88 - 1)
+    low, high = all_spt["difference_ci95"]
+    assert low <= all_spt["difference"] <= high
+    assert found["classes"]["20x5"]["best_rule"] == "spt"
+
+
+def test_a_comparison_for_people(run):
+    ended = run("eval", *FT06, "--policy", "fdd_mwkr", "--against", "spt", "--against", "mwkr", "--quiet")
+    assert ended.status == 0
+    assert "fdd_mwkr against 2 methods" in ended.out
+    assert "all: mwkr (+9.84 %)" in ended.out  # 67 / 61
+    assert ended.err == ""
+
+
+def test_streams_are_compared_by_mean_latency(run):
+    env = ("--env", "dispatchgym/SocDag-v0", "--instance", "top1-closed-n0")
+    ended = run("eval", *env, "--policy", "met", "--against", "etf_ds3", "--json")
+    report = json.loads(ended.out)
+    found = report["comparison"]
+    assert ended.status == 0
+    assert report["instances"][0]["objective"] == 11067
+    assert report["instances"][0]["metrics"]["mean_latency"] == pytest.approx(110.67)
+    assert report["summary"]["metrics"]["p95"] >= report["summary"]["metrics"]["p50"]
+    assert report["metrics"]["classes"]["top1-closed, noise 0"]["metrics"] == report["summary"]["metrics"]
+    assert (found["measure"], found["unit"]) == ("mean_latency", "us")
+    assert found["all"]["methods"]["etf_ds3"]["mean"] == pytest.approx(109.68)
+    assert found["all"]["methods"]["etf_ds3"]["difference"] == pytest.approx(11067 / 10968 - 1)
+    shown = run("eval", *env, "--policy", "met", "--against", "etf_ds3", "--quiet").out
+    for text in ("109.7", "+0.90 %", "throughput", "A rule is ahead of met"):
+        assert text in shown
 
 
 def test_solvers_state_bound_and_status(run):
@@ -249,6 +293,9 @@ def test_samples_depend_on_the_seed_alone(run):
         (("eval", *FT06, "--policy", "cp_sat", "--time-limit", 0), "seconds above 0"),
         (("eval", *FT06, "--policy", "cp_sat", "--time-limit", "nan"), "seconds above 0"),
         (("eval", *FT06, "--policy", "brute_force"), "tiny instances only"),
+        (("eval", *FT06, "--policy", "spt", "--against", "fdd_mkwr"), "did you mean 'fdd_mwkr'"),
+        (("eval", *FT06, "--policy", "spt", "--against", "spt"), "is the policy itself"),
+        (("eval", *FT06, "--policy", "spt", "--against", "random", "--time-limit", 1), "is no solver"),
         (("replay", "no-such-trace.json"), "cannot be read"),
     ],
 )

@@ -3,8 +3,9 @@
 States are drawn from episodes of the network (some of the rule, above all at first). In each, some candidates are tried: the
 environment takes the candidate, then the rule plays to the end, on the instance's own future. The future is a fair sample of
 what the observation leaves open, so the loss, the expected cost under the network's probabilities, is unbiased although each
-state is tried on one future only; all candidates of a state share it, which cancels most of its noise. One round improves on
-the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
+state is tried on one future only; all candidates of a state share it, which cancels most of its noise. A cross-entropy with the
+rule's own action decides between candidates that cost about the same: the network leaves the rule where that pays. One round
+improves on the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
 Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003).
 """
 
@@ -44,15 +45,17 @@ class Config(NetworkConfig):
     tries: int = 8  # candidates tried in each: sampled by the network without replacement, and the rule's own
     rule_share: float = 0.2  # of the episodes that states are taken from, at the end; at first all are the rule's
     rule_until: int = 60  # iterations over which the share falls
-    entropy: float = 0.01
+    pull: float = 0.02  # towards the rule's action, where nothing speaks clearly for another; at first 1
+    pull_until: int = 60  # iterations over which the pull falls
+    entropy: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises DispatchGymError for the first setting that cannot be."""
         super().__post_init__()
         check_name(self, "base")
         check_integers(self, "states tries", 1)
-        check_integers(self, "rule_until", 1)
-        check_numbers(self, "rule_share", high=1.0)
+        check_integers(self, "rule_until pull_until", 1)
+        check_numbers(self, "rule_share pull", high=1.0)
         check_numbers(self, "entropy")
 
 
@@ -128,6 +131,7 @@ class Trainer(NetworkTrainer):
         regret = (cost - least).masked_fill(~tried, 0.0)
         scale = (regret.sum() / tried.sum()).clamp(min=1e-9)
         regret = (regret / scale).float()
+        pull = max(c.pull, 1 - self.step / c.pull_until)
         static = {name: to_torch(x) for name, x in stepper(env).static(problems).items()}
         losses = []
         for part in torch.randperm(len(cost), generator=self.random).chunk(c.minibatches):
@@ -137,7 +141,7 @@ class Trainer(NetworkTrainer):
             logp = torch.log_softmax(logits, -1)
             expected = (logp.exp() * regret[part]).sum(-1).mean()
             entropy = -(logp.exp() * logp).masked_fill(~tried[part], 0.0).sum(-1).mean()
-            losses.append(self.descend(expected - c.entropy * entropy))
+            losses.append(self.descend(expected - c.entropy * entropy - pull * logp[..., 0].mean()))
         return sum(losses) / len(losses), float(regret[..., 0].mean())
 
     def evaluate(self) -> dict[str, float]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import gymnasium
-import jax
 import jax.numpy as jnp
 
 from dispatchgym.envs.core import Array, Environment
@@ -15,7 +14,7 @@ from dispatchgym.envs.soc import clock, observation
 from dispatchgym.envs.soc.future import perturb
 from dispatchgym.envs.soc.problem import NEVER, SocProblem, prepare
 from dispatchgym.envs.soc.spec import graph_spec
-from dispatchgym.envs.soc.state import Candidates, SocState, candidates, data_ready, take, window
+from dispatchgym.envs.soc.state import SocState, candidates, data_ready, take, window
 from dispatchgym.instances.base import DispatchGymError
 from dispatchgym.instances.soc.instance import SocInstance, SocSize
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dispatchgym
-from dispatchgym.agents.lanes import STATIC_KEYS, play, stepper
+from dispatchgym.agents.lanes import play, stepper
 from dispatchgym.gnn.convert import as_tensor
 from dispatchgym.gnn.network import MASKED, Architecture, GraphScorer, Step
 from dispatchgym.instances.job_shop import JobShopInstance, JobShopSize, generator
@@ -48,7 +48,7 @@ def observed(instance: JobShopInstance, size: JobShopSize, actions=(0, 1, 0, 2))
 
 @torch.no_grad()
 def scored(network: GraphScorer, o: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    encoded = network.encode({key: o[key] for key in STATIC_KEYS})
+    encoded = network.encode(o)
     logits, value = network(encoded, Step(*(o[k] for k in Step._fields)))
     return logits[0], value[0]
 
