@@ -87,7 +87,9 @@ def read_card(folder: Path) -> Card:
             raise CheckpointError(
                 f"{folder / CARD}: format {data['format']!r}, architecture {name!r} are not known to this version"
             )
-        if not all(isinstance(v, int) and 0 < v <= MAX_SIZE for v in sizes.values()):
+        if sizes.get("index", 0) not in (0, 1):
+            raise CheckpointError(f"{folder / CARD}: index must be 0 or 1, got {sizes['index']!r}")
+        if not all(isinstance(v, int) and 0 < v <= MAX_SIZE for k, v in sizes.items() if k != "index"):
             raise CheckpointError(f"{folder / CARD}: architecture sizes must be integers in 1..{MAX_SIZE}, got {sizes}")
         architecture = Architecture(**sizes)
         if architecture.hidden % architecture.heads:

@@ -5,7 +5,8 @@ and compared with the other candidates) and the globals. Candidates then hear of
 over all legal ones and over those that want the same last node (the machine); the weights are learned per candidate and
 head, as in attention whose keys do not depend on the query. Masked attention in its place made whole episodes about twice
 as slow on a CPU (384 lanes of 15x10); whether it makes better policies was not tried. A small head gives each a logit.
-Nothing in the weights knows a size.
+With an index head, a linear index of the candidate's features is added, whose weights depend on the globals: what a
+dispatching rule is, learned (``train/evolution.py``). Nothing in the weights knows a size.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Architecture:
     layers: int = 3
     hidden: int = 64
     heads: int = 4
+    index: int = 0  # 1: with an index head
 
     def asdict(self) -> dict[str, Any]:
         """For the card of a checkpoint."""
@@ -64,6 +66,11 @@ class GraphScorer(nn.Module):
         self.merge = nn.Linear(2 * a.hidden, a.hidden)
         self.pool = nn.Linear(2 * a.hidden, a.hidden)
         self.score = nn.Sequential(nn.Linear(a.hidden, a.hidden), nn.ReLU(), nn.Linear(a.hidden, 1))
+        if a.index:
+            self.index = nn.Linear(2 * len(spec.global_columns), len(spec.action_columns))
+            nn.init.zeros_(self.index.weight)
+            nn.init.zeros_(self.index.bias)
+            self.register_buffer("index_scale", torch.ones(len(spec.action_columns)))
         self.value = nn.Sequential(nn.Linear(2 * a.hidden, a.hidden), nn.ReLU(), nn.Linear(a.hidden, 1))
 
     def encode(self, observation: dict[str, Tensor]) -> Tensor:
@@ -98,13 +105,24 @@ class GraphScorer(nn.Module):
         pooled = torch.cat([mean, top], -1)
         v = torch.relu(u + self.pool(pooled).unsqueeze(-2))
         logits = self.score(v).squeeze(-1)
+        if self.architecture.index:
+            logits = logits + self._index(step)
         return logits.masked_fill(~step.action_mask, MASKED), self.value(pooled).squeeze(-1)
+
+    def _index(self, step: Step) -> Tensor:
+        """f32[B, k, A]: sum over the scaled features, each weighted linearly in the globals' two readings."""
+        x = self.normaliser.scaled("action", step.action_features, step.globals, rows=1)
+        g = self.normaliser.scaled("global", step.globals, step.globals, rows=0)
+        weight = self.index(torch.cat(linear_and_log(g), -1)) * self.index_scale
+        return (x * weight.unsqueeze(-2)).sum(-1)
 
     def _gather(self, encoded: Tensor, action_nodes: Tensor, graph: Tensor | None) -> Tensor:
         batch, roles, n, hidden = encoded.shape
         offset = n * torch.arange(batch * roles, device=encoded.device).reshape(batch, roles)
         offset = offset if graph is None else offset[graph]
-        index = action_nodes.long().clamp(max=n - 1) + offset.reshape(len(offset), *[1] * (action_nodes.dim() - 2), roles)
+        index = action_nodes.long().clamp(max=n - 1) + offset.reshape(
+            len(offset), *[1] * (action_nodes.dim() - 2), roles
+        )
         flat = encoded.reshape(-1, hidden)
         return sum(flat[index[..., role]] for role in range(roles))  # type: ignore[return-value]
 

@@ -17,11 +17,13 @@ FOLDER = Path(__file__).resolve().parent / "presets"
 ALGORITHMS = {
     "self_labelling": "dispatchgym.train.self_labelling",
     "rollout_improvement": "dispatchgym.train.rollout_improvement",
+    "evolution": "dispatchgym.train.evolution",
     "ppo": "dispatchgym.train.maskable_ppo",
 }
 PACKAGES = {
     "self_labelling": ("torch", "safetensors", "tensorboard"),
     "rollout_improvement": ("torch", "safetensors", "tensorboard"),
+    "evolution": ("torch", "safetensors", "tensorboard"),
     "ppo": ("torch", "safetensors", "tensorboard", "stable_baselines3", "sb3_contrib"),
 }
 

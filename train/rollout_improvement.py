@@ -66,11 +66,10 @@ class Trainer(NetworkTrainer):
     config: Config
 
     def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
-        base = find_rule(lookup(config.env), config.base)
-        if base is None or base.stochastic:
+        self.base = find_rule(lookup(config.env), config.base)
+        if self.base is None or self.base.stochastic:
             raise DispatchGymError(f"base {config.base!r} is no deterministic rule of {config.env}; name one that is")
         super().__init__(config, folder, resume)
-        self._rule_objective: dict[str, np.ndarray] = {}
 
     def trials(self, env: Environment) -> Trials:
         """The jitted functions for one environment."""
@@ -146,14 +145,7 @@ class Trainer(NetworkTrainer):
 
     def evaluate(self) -> dict[str, float]:
         """Mean objective of greedy play over that of the rule, on fixed instances that training never draws."""
-        ratios = {}
-        for name in self.config.validation:
-            fixed = self.fixed[name]
-            if name not in self._rule_objective:
-                self._rule_objective[name] = np.asarray(self.trials(fixed.env).rule(fixed.problems)[2], np.float64)
-            played = play(fixed.env, fixed.problems, self.averaged).objective[:, 0]
-            ratios[f"eval/{name}"] = float(played.mean() / self._rule_objective[name].mean())
-        return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
+        return self.evaluate_beside(self.base)
 
 
 class Trials:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from dispatchgym.agents import checkpoint
+from dispatchgym.agents.lanes import play
 from dispatchgym.agents.rules.base import Rule
 from dispatchgym.envs.registry import Entry, door, lookup, make
 from dispatchgym.gnn.network import Architecture, GraphScorer
@@ -79,12 +80,10 @@ class NetworkTrainer(ABC):
         self.envs = {name: make(config.env, generator=name, **config.options) for name in self._generators()}
         spec = next(iter(self.envs.values())).graph
         torch.manual_seed(config.seed)
-        self.network = GraphScorer(spec, Architecture(config.width, config.layers, config.hidden, config.heads))
+        self.network = GraphScorer(spec, self.architecture())
         if config.initial is not None:
             env = next(iter(self.envs.values()))
             self.network = checkpoint.load(Path(config.initial), config.env, env)[0].train()
-        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.random = torch.Generator().manual_seed(config.seed)
         self.key = jax.random.key(config.seed)
         self.step = 0
@@ -92,6 +91,10 @@ class NetworkTrainer(ABC):
             name: Fixed(self.entry, self.envs[name], name, config.seed, index, config.validation_count)
             for index, name in enumerate(dict.fromkeys((*config.validation, *config.generators)))
         }
+        self.prepare_network()
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self._beside: dict[str, np.ndarray] = {}
         self.best = worst(self.sense)
         self.spent = 0.0
         self.run = Run(folder, config, resume)
@@ -101,6 +104,15 @@ class NetworkTrainer(ABC):
             self.averaged.load_state_dict({k: extra[f"average.{k}"] for k in self.averaged.state_dict()})
             self.best, self.spent = float(extra["best"]), float(extra["spent"])
         self.run.open(self.step)
+
+    def architecture(self) -> Architecture:
+        """Of the network to train."""
+        c = self.config
+        return Architecture(c.width, c.layers, c.hidden, c.heads)
+
+    def prepare_network(self) -> None:
+        """A hook before anything is trained or written: other first weights."""
+        return None
 
     def _generators(self) -> list[str]:
         return list(dict.fromkeys((*self.config.generators, *self.config.validation)))
@@ -150,13 +162,17 @@ class NetworkTrainer(ABC):
 
     def descend(self, loss: torch.Tensor) -> float:
         """One step of the optimiser; the loss as a number."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.update()
+        return float(loss.detach())
+
+    def update(self) -> None:
+        """One step of the optimiser by the gradients that are there."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizer.step()
-        return float(loss.detach())
 
     @torch.no_grad()
     def average(self) -> None:
@@ -179,6 +195,17 @@ class NetworkTrainer(ABC):
         Where an offset is not positive, the mean objective of random play takes its place.
         """
         ratios = {f"eval/{name}": self.fixed[name].ratio(self.averaged) for name in self.config.validation}
+        return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
+
+    def evaluate_beside(self, rule: Rule | None) -> dict[str, float]:
+        """Mean objective of greedy play over that of a rule (none: of random play) on the fixed instances."""
+        ratios = {}
+        for name in self.config.validation:
+            fixed = self.fixed[name]
+            if name not in self._beside:
+                self._beside[name] = fixed.random_play[0] if rule is None else fixed.by_rule(rule)
+            played = play(fixed.env, fixed.problems, self.averaged).objective[:, 0]
+            ratios[f"eval/{name}"] = float(played.mean() / self._beside[name].mean())
         return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
 
     def save(self) -> None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispatchgym.agents.lanes import play, stepper
+from dispatchgym.agents.rules.base import Rule
 from dispatchgym.envs.core import Environment, rollout
 from dispatchgym.envs.graph import GraphObservation
 from dispatchgym.envs.registry import Entry
@@ -35,6 +36,12 @@ class Fixed:
     def random_play(self) -> tuple[np.ndarray, np.ndarray]:
         """(objectives, returns) of one random episode per problem."""
         return play_at_random(self.env, self.problems, self.key)
+
+    def by_rule(self, rule: Rule) -> np.ndarray:
+        """f64[B]: objectives of a rule that plays under the options of this environment."""
+        policy = rule.make(self.env.graph)
+        played = jax.jit(lambda p: rollout(self.env, policy, p, self.key))(self.problems)
+        return np.asarray(played.objective, float)
 
     def reference(self, problems: Any = None) -> np.ndarray:
         """f64[B]: what objectives are divided by, for these problems or others of the generator.

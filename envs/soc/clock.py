@@ -6,6 +6,7 @@ because a task that has not started can neither finish nor let its job leave bef
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from dispatchgym.envs.soc.state import SocState, take
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class _Drain:
+class Drain:
     """What changes while queues drain."""
 
     until: Any  # i32[]  the next moment at which something can be decided, as far as known
@@ -44,7 +45,25 @@ def release(problem: SocProblem, state: SocState) -> Array:
 
 
 def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState, Array]:
-    """(state with all starts before the next decision, that moment or NEVER); unchanged where not ``active``."""
+    """(state with all starts before the next decision, that moment or NEVER); unchanged where not ``active``.
+
+    Under vmap all lanes wait for the one with most starts. Starting several PEs at once, a loop of fixed length and one
+    start a step, so that no lane waits, are measured against this form in ``benchmarks/event_loop.py``.
+    """
+    carry, more, start_one = pieces(problem, state, active)
+    return drained(state, jax.lax.while_loop(more, start_one, carry))
+
+
+def drained(state: SocState, end: Drain) -> tuple[SocState, Array]:
+    """(the state after these starts, the next moment at which something can be decided)."""
+    moved = {name: getattr(end, name) for name in end.__dataclass_fields__ if name != "until"}
+    return replace(state, **moved), end.until
+
+
+def pieces(
+    problem: SocProblem, state: SocState, active: Array
+) -> tuple[Drain, Callable[[Drain], Array], Callable[[Drain], Drain]]:
+    """(what changes in the loop, whether a PE starts before the next decision, the first such start)."""
     slots, tasks = state.pe.shape
     released = release(problem, state)
     in_system = state.job >= 0
@@ -57,7 +76,7 @@ def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState
 
     undecided = (state.waiting == 0) & (state.pe < 0)
     until = jnp.minimum(jnp.where(undecided, state.ready, NEVER).min(), entry(state.unstarted, state.completion))
-    carry = _Drain(
+    carry = Drain(
         until,
         state.unstarted,
         state.completion,
@@ -74,10 +93,10 @@ def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState
     flat_pe, flat_order = state.pe.ravel(), state.order.ravel()
     slot_template = take(problem.template, jnp.maximum(state.job, 0))
 
-    def more(c: _Drain) -> Array:
+    def more(c: Drain) -> Array:
         return active & (jnp.maximum(c.free, c.first_data).min() < c.until)
 
-    def start_one(c: _Drain) -> _Drain:
+    def start_one(c: Drain) -> Drain:
         at = jnp.maximum(c.free, c.first_data)
         p = jnp.argmin(at).astype(jnp.int32)
         begin = at[p]
@@ -97,7 +116,7 @@ def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState
         inside = jnp.minimum(after, tasks - 1)
         opened = (after < tasks) & (take(waiting, j, inside) == 0)
         until = jnp.minimum(c.until, jnp.where(opened, take(ready, j, inside), NEVER).min())
-        return _Drain(
+        return Drain(
             until=jnp.minimum(until, entry(left, completion)),
             unstarted=left,
             completion=completion,
@@ -112,9 +131,7 @@ def drain(problem: SocProblem, state: SocState, active: Array) -> tuple[SocState
             first_data=c.first_data.at[p].set(jnp.where(here, queued, NEVER).min()),
         )
 
-    end = jax.lax.while_loop(more, start_one, carry)
-    moved = {name: getattr(end, name) for name in end.__dataclass_fields__ if name != "until"}
-    return replace(state, **moved), end.until
+    return carry, more, start_one
 
 
 def depart_and_admit(problem: SocProblem, state: SocState, active: Array) -> SocState:

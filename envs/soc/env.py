@@ -97,11 +97,19 @@ class SocDag(Environment[SocInstance, SocProblem, SocState]):
     def advance(self, problem: SocProblem, state: SocState, action: Array) -> tuple[SocState, Array]:
         committed = self._commit(problem, state, action)
         active = committed.n_ready == 0
-        drained, until = clock.drain(problem, committed, active)
-        until = jnp.where(until == NEVER, jnp.where(drained.job >= 0, drained.completion, 0).max(), until)
+        drained, until = self._drain(problem, committed, active)
+        return self._jump(problem, drained, until, active)
+
+    def _drain(self, problem: SocProblem, state: SocState, active: Array) -> tuple[SocState, Array]:
+        """(state, next moment of a decision or NEVER) after all starts before it; unchanged where not ``active``."""
+        return clock.drain(problem, state, active)
+
+    def _jump(self, problem: SocProblem, state: SocState, until: Array, active: Array) -> tuple[SocState, Array]:
+        """(state, reward) at the next decision; where that is NEVER, at the last completion. Only where ``active``."""
+        until = jnp.where(until == NEVER, jnp.where(state.job >= 0, state.completion, 0).max(), until)
         until = jnp.where(active, until, state.now)
-        flow = clock.flow_until(problem, drained, until)
-        later = replace(drained, now=until, flow=state.flow + flow)
+        flow = clock.flow_until(problem, state, until)
+        later = replace(state, now=until, flow=state.flow + flow)
         after = self._look(clock.depart_and_admit(problem, later, active))
         return after, -flow.astype(jnp.float32)
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from dispatchgym.envs.core import Array
+from dispatchgym.envs.graph import Column
 from dispatchgym.envs.soc.problem import NEVER, SocProblem
-from dispatchgym.envs.soc.spec import ACTION_COLUMNS, NODE_COLUMNS
+from dispatchgym.envs.soc.spec import ACTION_COLUMNS, EDGE_COLUMNS, NODE_COLUMNS
 from dispatchgym.envs.soc.state import Candidates, SocState, expected_free, take
 
 
 def _templates(problem: SocProblem, state: SocState) -> Array:
     return take(problem.template, jnp.maximum(state.job, 0))
+
+
+def _rows(columns: tuple[Column, ...], values: dict[str, Array], table: Array | float = 0.0) -> Array:
+    """f32[rows, columns]: ``table`` with some columns replaced by ``values``, which are flattened.
+
+    Chosen element by element, which makes one pass over the table; stacked columns take four or five.
+    """
+    names = [column.name for column in columns]
+    place = jnp.arange(len(names))
+    for name, value in values.items():
+        table = jnp.where(place == names.index(name), jnp.asarray(value, jnp.float32).ravel()[:, None], table)
+    return jnp.asarray(table)
 
 
 def _stack(columns: list[Array]) -> Array:
@@ -113,7 +126,7 @@ def node_mask(problem: SocProblem, state: SocState) -> Array:
 def nodes(problem: SocProblem, state: SocState) -> Array:
     """f32[N, F]."""
     slots, tasks = state.pe.shape
-    template_tasks, pes = problem.time.shape[0] * tasks, problem.time.shape[2]
+    template_tasks = problem.time.shape[0] * tasks
     present = state.job >= 0
     template = _templates(problem, state)
     real = (jnp.arange(tasks) < take(problem.n_tasks, template)[:, None]) & present[:, None]
@@ -146,18 +159,14 @@ def nodes(problem: SocProblem, state: SocState) -> Array:
         "age": jnp.where(present, state.now - state.arrival, 0),
         "uncommitted": jnp.where(present, state.uncommitted, 0),
     }
-    sizes = (template_tasks, pes, slots * tasks, slots)
-    rows = []
-    for index, column in enumerate(NODE_COLUMNS):
-        parts = [jnp.zeros(size, jnp.float32) for size in sizes]
-        if not column.dynamic:
-            row = problem.static_nodes[index]
-            parts[:2] = [row[:template_tasks], row[template_tasks:]]
-        for part, table in ((1, of_pes), (2, of_tasks), (3, of_jobs)):
-            if column.name in table:
-                parts[part] = jnp.asarray(table[column.name], jnp.float32).ravel()
-        rows.append(jnp.concatenate(parts))
-    return jnp.stack(rows).T
+    fixed = problem.static_nodes
+    parts = (
+        fixed[:template_tasks],
+        _rows(NODE_COLUMNS, of_pes, fixed[template_tasks:]),
+        _rows(NODE_COLUMNS, of_tasks),
+        _rows(NODE_COLUMNS, of_jobs),
+    )
+    return jnp.concatenate(parts)
 
 
 def edges(problem: SocProblem, state: SocState) -> tuple[Array, Array, Array]:
@@ -186,22 +195,13 @@ def edges(problem: SocProblem, state: SocState) -> tuple[Array, Array, Array]:
         jnp.concatenate([row, *(jnp.where(kind, end, 0).ravel() for kind, end in zip(kinds, ends, strict=True))])
         for row, ends in zip(problem.edge_index, (source, target), strict=True)
     ]
-    counts = [kind.size for kind in kinds]
-    nothing = [jnp.zeros(n, jnp.float32) for n in counts]
-
-    def row(fixed: Array, values: dict[int, Array]) -> Array:
-        parts = [jnp.asarray(values[i], jnp.float32).ravel() if i in values else nothing[i] for i in range(4)]
-        return jnp.concatenate([fixed, *parts])
-
     volume = jnp.where(linked, links[..., 2], 0)
     transfer = jnp.where(linked, take(problem.transfer, template), 0)
-    changing: list[dict[int, Array]] = [
-        {},
-        {},
-        *({i: kinds[i]} for i in range(4)),
-        {3: time},
-        {0: volume},
-        {0: transfer},
-    ]
-    rows = [row(fixed, values) for fixed, values in zip(problem.edges, changing, strict=True)]
-    return jnp.stack(index).astype(jnp.int32), jnp.stack(rows).T, mask
+    changing: tuple[dict[str, Array], ...] = (
+        {"dependency": linked, "volume": volume, "transfer": transfer},
+        {"instance_of": real},
+        {"part_of": real},
+        {"placed_on": placed, "time": time},
+    )
+    rows = jnp.concatenate([problem.edges, *(_rows(EDGE_COLUMNS, values) for values in changing)])
+    return jnp.stack(index).astype(jnp.int32), rows, mask

@@ -12,6 +12,7 @@ import numpy as np
 
 from dispatchgym.envs import task_graph
 from dispatchgym.envs.core import Array
+from dispatchgym.envs.soc.spec import NODE_COLUMNS
 from dispatchgym.instances.soc.instance import SocInstance, SocSize
 
 NEVER = np.int32(2**30)  # later than every time
@@ -47,10 +48,10 @@ class SocProblem:
     together: Any  # i32[N]  closed mode: jobs from k on that are released with k, k included
     cap: Any  # i32[]
     closed: Any  # bool[]
-    static_nodes: Any  # f32[F, D T + M]
+    static_nodes: Any  # f32[D T + M, F]  dynamic columns are 0
     node_mask: Any  # bool[D T + M]
     edge_index: Any  # i32[2, D E + pairs]
-    edges: Any  # f32[G, D E + pairs]
+    edges: Any  # f32[D E + pairs, G]
     edge_mask: Any  # bool[D E + pairs]
     template_edges: Any  # i32[D, E, 3]
     transfer: Any  # f32[D, E]  mean transfer time between two PEs
@@ -180,7 +181,7 @@ def _static_graph(
         (tasks, relative.sum((0, 1)) / jnp.maximum(supported.sum((0, 1)), 1)),
         (tasks, power / jnp.maximum(power.max(), 1)),
     )
-    nodes = jnp.stack([jnp.concatenate([jnp.asarray(x, jnp.float32) for x in pair]) for pair in columns])
+    nodes = jnp.stack([jnp.concatenate([jnp.asarray(x, jnp.float32) for x in pair]) for pair in columns], 1)
 
     exists = edges[..., 2] >= 0
     task = jnp.arange(d * t).reshape(d, t)
@@ -208,12 +209,12 @@ def _static_graph(
     volume = jnp.where(exists, edges[..., 2], 0).sum() / jnp.maximum(exists.sum(), 1)
     fixed = (jnp.maximum(mean_time, 1e-3), jnp.maximum(volume, 1), n_pes, instance.cap, instance.closed)
     return {
-        "static_nodes": nodes,
+        "static_nodes": jnp.pad(nodes, ((0, 0), (0, len(NODE_COLUMNS) - len(columns)))),
         "node_mask": jnp.concatenate([real.ravel(), pe]),
         "edge_index": jnp.stack([jnp.concatenate([source, from_task]), jnp.concatenate([target, to_pe])]).astype(
             jnp.int32
         ),
-        "edges": jnp.stack([jnp.asarray(row, jnp.float32) for row in rows]),
+        "edges": jnp.stack([jnp.asarray(row, jnp.float32) for row in rows], 1),
         "edge_mask": mask,
         "fixed_globals": jnp.stack([jnp.asarray(x, jnp.float32) for x in fixed]),
     }
