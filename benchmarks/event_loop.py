@@ -171,7 +171,9 @@ def check(setting: Setting, bounds: dict[str, int]) -> None:
                 return jax.vmap(one)(problems, state), None
 
             length = env.max_steps * (2 if kind == "step" else 1)  # a task is committed once and started once
-            state = jax.jit(lambda s, b=body, n=length: jax.lax.scan(b, s, None, length=n)[0])(jax.vmap(env.reset)(problems))
+            state = jax.jit(lambda s, b=body, n=length: jax.lax.scan(b, s, None, length=n)[0])(
+                jax.vmap(env.reset)(problems)
+            )
             flows = np.where(np.asarray(jax.vmap(env.terminated)(problems, state)), np.asarray(state.flow), -1)
             if (flows != wanted).any():
                 raise SystemExit(f"{kind}, {how} under {rule}: flow times {flows.tolist()}, not {wanted.tolist()}")
@@ -263,7 +265,9 @@ def report(found: dict[str, Any]) -> None:
         )
     base = found["forms"]["while, one"]["us"]
     for form, row in found["forms"].items():
-        print(f"  {form:15} {row['us']:8.2f} us {base / row['us']:6.2f}x {row['decisions_per_second']:12,.0f} decisions/s")
+        print(
+            f"  {form:15} {row['us']:8.2f} us {base / row['us']:6.2f}x {row['decisions_per_second']:12,.0f} decisions/s"
+        )
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 benchmarks/job_shop_results.sh                                                        makes job_shop/*.json
 python benchmarks/throughput.py --peers --json benchmarks/results/throughput.json     makes throughput.json
-python benchmarks/readme.py                                                           writes both tables
+benchmarks/soc_results.sh                                                             makes soc/*.json
+python benchmarks/readme.py                                                           writes the tables
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+
+import soc_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "job_shop"
@@ -40,7 +43,7 @@ def main() -> None:
     """Replace what stands between the markers."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for name, lines in (("results", table()), ("speed", speed())):
+    for name, lines in (("results", table()), ("speed", speed()), ("soc", soc_tables.table())):
         block = f"<!-- {name}:begin -->\n" + "\n".join(lines) + f"\n<!-- {name}:end -->"
         pattern = f"<!-- {name}:begin -->.*<!-- {name}:end -->"
         text, found = re.subn(pattern, lambda _, block=block: block, text, flags=re.S)  # type: ignore[misc]
