@@ -46,7 +46,7 @@ class Stepper:
 
             return jax.lax.scan(body, env.reset(problem), actions)[1]
 
-        first = jax.vmap(lambda p: env.observe(p, env.reset(p)).asdict())
+        first: Any = jax.vmap(lambda p: env.observe(p, env.reset(p)).asdict())
         lanes = functools.partial(jax.vmap, in_axes=(None, 0))
         self._prepare = jax.jit(jax.vmap(env.prepare))
         self.static = jax.jit(lambda p: env.graph.static_part(first(p)))

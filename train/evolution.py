@@ -108,7 +108,7 @@ class Trainer(NetworkTrainer):
         bias, weight = (p.detach().numpy() for p in (self.network.index.bias, self.network.index.weight))
         shift, tilt = np.zeros((c.pairs, *bias.shape)), np.zeros((c.pairs, *weight.shape))
         shift[:, self._columns] = rng.standard_normal((c.pairs, len(self._columns)))
-        grid = np.ix_(range(c.pairs), self._columns, self._context)
+        grid = np.ix_(np.arange(c.pairs), self._columns, self._context)
         tilt[grid] = rng.standard_normal((c.pairs, len(self._columns), len(self._context)))
         signs = c.sigma * np.concatenate([np.ones(c.pairs), -np.ones(c.pairs)])
         tried = [
@@ -122,7 +122,8 @@ class Trainer(NetworkTrainer):
             key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), number)
             problems = self.problems(name, key, c.batch)
             objective = np.asarray(self._play[name](problems, *tried, scale), np.float64)
-            return (objective / objective.mean(0)).mean(1)
+            ratio: np.ndarray = (objective / objective.mean(0)).mean(1)
+            return ratio
 
         with ThreadPoolExecutor() as pool:  # a small program of XLA's runs on the thread that calls it
             found = list(pool.map(fitness, enumerate(c.generators)))
@@ -177,7 +178,8 @@ def _player(env: Environment) -> Callable[..., Array]:
         state = jax.lax.while_loop(
             lambda s: ~over(problems, s).all(), lambda s: step(problems, s, bias, weight, scale), state
         )
-        return lanes(env.objective, "B", "PB")(problems, state)
+        objective: Array = lanes(env.objective, "B", "PB")(problems, state)
+        return objective
 
     return jax.jit(play)
 

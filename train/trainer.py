@@ -163,7 +163,7 @@ class NetworkTrainer(ABC):
     def descend(self, loss: torch.Tensor) -> float:
         """One step of the optimiser; the loss as a number."""
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.update()
         return float(loss.detach())
 

@@ -22,13 +22,13 @@ def chart(problem: SocProblem, state: SocState) -> gantt.Chart:
     bars, waiting = [], []
     for j, i in np.argwhere((pe >= 0) & inside[:, None]).tolist():
         p, template = int(pe[j, i]), int(problem.template[job[j]])
-        label = f"job {job[j]}, task {i}, PE {p}"
+        hover = f"job {job[j]}, task {i}, PE {p}"
         if queued[j, i] < NEVER:
-            waiting.append((int(order[j, i]), p, int(problem.shown[template, i, p]), int(job[j]), label))
+            waiting.append((int(order[j, i]), p, int(problem.shown[template, i, p]), int(job[j]), hover))
             continue
         start = finish[j, i] - int(actual(problem, job[j], template, i, p))
         end = int(finish[j, i]) if finish[j, i] <= now else int(free[p])
-        bars.append(gantt.Bar(p, int(start) - origin, end - origin, int(job[j]), label))
+        bars.append(gantt.Bar(p, int(start) - origin, end - origin, int(job[j]), hover))
     ends = np.where(np.asarray(state.free) > now, free, now)
     for _, p, time, label, hover in sorted(waiting):
         bars.append(gantt.Bar(p, int(ends[p]) - origin, int(ends[p]) + time - origin, label, f"{hover}, queued"))
