@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 mkdir -p benchmarks/results/soc
 for suite in ${@:-canonical realworld canonical-burst realworld-burst realworld-five realworld-cpus canonical-closed}; do
     dispatchgym eval --env dispatchgym/SocDag-v0 --policy pretrained --suite "$suite" --against rules --json \
-        > "benchmarks/results/soc/$suite.json"
+        > "benchmarks/results/soc/$suite.json.tmp"
+    mv "benchmarks/results/soc/$suite.json.tmp" "benchmarks/results/soc/$suite.json"
     echo "$suite"
 done

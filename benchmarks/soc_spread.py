@@ -100,7 +100,8 @@ def main() -> None:
             print(f"{label:32} noise {noise / 1000:<4} best {best:10} {low:8.1f} us  spread {row['spread']:5.1f} %  "
                   f"etf {row['etf']:5.1f} %", flush=True)  # fmt: skip
     if arguments.json:
-        command = f"python benchmarks/soc_spread.py --streams {arguments.streams} --jobs {arguments.jobs}"
+        command = f"python benchmarks/soc_spread.py --streams {arguments.streams} --jobs {arguments.jobs} "
+        command += f"--noise {' '.join(map(str, arguments.noise))} --json {arguments.json}"
         arguments.json.write_text(json.dumps({"command": command, "cases": rows}, indent=1) + "\n")
 
 

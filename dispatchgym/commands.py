@@ -189,7 +189,7 @@ def replay(
 @app.command()
 def train(
     env: Env,
-    algo: Annotated[str, typer.Option(help="self_labelling, rollout_improvement, evolution or ppo.")],
+    algo: Annotated[str, typer.Option(help="self_labelling, evolution, rollout_improvement or ppo.")],
     config: Annotated[
         str | None, typer.Option(help="Preset name or YAML file; without it the algorithm's defaults.")
     ] = None,

@@ -185,7 +185,7 @@ def svg(chart: Chart, title: str = "", width: int = 960, row: int = 26) -> str:
         out.append(f'<text class="title" x="{left}" y="24">{escape(title)}</text>')
     x = left
     for label, time, color in chart.marks:
-        line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES[label]}"'
+        line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES.get(label, "4 4")}"'
         out.append(f'<path {line} d="M{x} {top - 22}h22"/><text x="{x + 28}" y="{top - 18}">{label} {time}</text>')
         x += 52 + 7 * len(f"{label} {time}")
     out.append(f'<text class="faint" x="{right}" y="{top - 18}" text-anchor="end">{chart.progress}</text>')
@@ -202,7 +202,7 @@ def svg(chart: Chart, title: str = "", width: int = 960, row: int = 26) -> str:
     out.append(f'<text class="faint" x="{(left + right) / 2:g}" y="{bottom + 36}" text-anchor="middle">time</text>')
     out += [_svg_bar(bar, left, top, unit, row) for bar in chart.bars]
     for label, time, color in chart.marks:
-        line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES[label]}"'
+        line = f'class="mark" stroke="rgb{color}" stroke-dasharray="{_DASHES.get(label, "4 4")}"'
         out.append(f'<path {line} d="M{round(left + time * unit, 2)} {top - 6}V{bottom}"/>')
     for bar in chart.bars:  # last, so that no line crosses out a number
         if (bar.end - bar.start) * unit >= 7 * len(str(bar.label)) + 4:

@@ -40,7 +40,8 @@ class GraphSpec:
 
     Edge columns with unit ``indicator`` name the relation an edge belongs to. Columns say for themselves whether they change
     during an episode. The first ``static_nodes`` nodes and ``static_edges`` edges (None: all) keep their masks, indices and
-    static columns throughout an episode; what comes and goes with arrivals stands behind them. A network may encode that
+    static columns throughout an episode; what comes and goes with arrivals stands behind them, in edge columns that may be
+    dynamic for its sake. A network may encode that
     part once per instance.
     """
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from dispatchgym.envs.core import Array
 from dispatchgym.envs.slots import NEVER
 
+MAX_PROCESSORS = 215  # (n (n - 1))**2 is below 2**31
+
 
 def links(bandwidth: Array, count: Array, classes: int) -> tuple[Array, Array]:
     """(class of the link of each pair i32[M, M], bandwidth of each class i32[C]) of the first ``count`` processors.
@@ -41,12 +43,16 @@ def mean_time(time: Array) -> Array:
     return thousandths(jnp.maximum(time, 0).sum(-1), (time >= 0).sum(-1))
 
 
-def mean_delay(delay: Array, link: Array, count: Array) -> Array:
-    """i32[..., E]: mean over ordered pairs of distinct processors of delay i32[..., E, C] by class, in thousandths."""
-    classes = delay.shape[-1]
-    pairs = (link[..., None] == jnp.arange(classes)).sum((0, 1))
-    total = (jnp.maximum(delay, 0) * pairs).sum(-1)
-    return thousandths(total, count * count - count)
+def mean_delay(delay: Array, pairs: Array) -> Array:
+    """i32[..., E]: mean over ordered pairs of distinct processors, in thousandths; 0 if there is no pair.
+
+    ``delay`` i32[..., E, C] by class of link, ``pairs`` i32[C] the number of pairs in each class. Exact up to
+    MAX_PROCESSORS: quotients and rests by the number of pairs are added up apart.
+    """
+    count = jnp.maximum(pairs.sum(), 1)
+    delay = jnp.maximum(delay, 0)
+    rest = (delay % count * pairs).sum(-1)  # below count**2
+    return 1000 * ((delay // count * pairs).sum(-1) + rest // count) + 1000 * (rest % count) // count
 
 
 def neighbours(tasks: int, most_in: int, most_out: int, edges: Array) -> tuple[Array, Array, Array, Array, Array]:

@@ -94,9 +94,9 @@ class Trainer(NetworkTrainer):
             start[spec.index("action", name)] = weight
         env = self.envs[c.generators[0]]
         problems = self.problems(c.generators[0], jax.random.fold_in(self.key, 2**29), c.batch)
-        deviation, unit = (np.asarray(x) for x in _deviations(env)(problems, jnp.asarray(start)))
+        deviation, unit = (np.maximum(np.asarray(x), 1e-3) for x in _deviations(env)(problems, jnp.asarray(start)))
         with torch.no_grad():
-            network.index_scale.copy_(torch.from_numpy(SHARPNESS / np.maximum(deviation, 1e-3)))  # type: ignore[operator]
+            network.index_scale.copy_(torch.from_numpy(SHARPNESS / deviation))  # type: ignore[operator]
             network.index.bias.copy_(torch.from_numpy(-start * deviation / unit))
             for parameter in network.score[-1].parameters():
                 parameter.zero_()
@@ -205,6 +205,6 @@ def _deviations(env: Environment) -> Callable[..., tuple[Array, Array]]:
     def all_(problems: Any, start: Array) -> tuple[Array, Array]:
         square, count, _ = jax.vmap(one, (0, None))(problems, start)
         deviation = jnp.sqrt(square.sum(0) / count.sum())
-        return deviation[:-1], jnp.maximum(deviation[-1], 1e-3)
+        return deviation[:-1], deviation[-1]
 
     return jax.jit(all_)

@@ -1,9 +1,10 @@
 """Policy improvement by rollouts: learn, of each decision, what every candidate costs if a rule decides from then on.
 
 States are drawn from episodes of the network (some of the rule, above all at first). In each, some candidates are tried: the
-environment takes the candidate, then the rule plays to the end, on the instance's own future. The future is a fair sample of
-what the observation leaves open, so the loss, the expected cost under the network's probabilities, is unbiased although each
-state is tried on one future only; all candidates of a state share it, which cancels most of its noise. A cross-entropy with the
+environment takes the candidate, then the rule plays to the end, on the instance's own future. That future is a sample of what
+the observation leaves open, so the loss, the expected cost under the network's probabilities, needs only one of them a state;
+all candidates of a state share it, which cancels most of its noise. (Moments are drawn per episode: where lengths vary, states
+of short episodes come up more often.) A cross-entropy with the
 rule's own action decides between candidates that cost about the same: the network leaves the rule where that pays. One round
 improves on the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
 Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003).
@@ -40,7 +41,7 @@ GROUPS = 4  # of states by their moment, each rolled out until its last episode 
 class Config(NetworkConfig):
     """Everything that determines a run, besides versions and the machine."""
 
-    base: str = "random"  # rule that plays after the tried candidate; deterministic
+    base: str = "fdd_mwkr"  # rule that plays after the tried candidate; deterministic
     states: int = 8  # of each instance, at random moments of its episode
     tries: int = 8  # candidates tried in each: sampled by the network without replacement, and the rule's own
     rule_share: float = 0.2  # of the episodes that states are taken from, at the end; at first all are the rule's

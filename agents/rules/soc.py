@@ -2,9 +2,12 @@
 
 Ties go to the earlier window position, then to the lower PE. "First" is the task at window position 0: first in, first out
 by ready time, since all visible tasks became ready at the same moment, then by job and task. w is a task's time on a PE.
+Where the environment decides on tasks alone (``decide="task"``), the PE follows by expected finish whatever the rule says.
 """
 
 from __future__ import annotations
+
+from itertools import islice
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,26 +15,17 @@ import numpy as np
 from dispatchgym.agents.rules.base import Rule, View, first_by, uniform
 from dispatchgym.envs.core import Array, Policy
 from dispatchgym.envs.graph import GraphObservation, GraphSpec
+from dispatchgym.instances import lehmer
 
 DRAWS = 2**15  # numbers of the Lehmer stream that fifo_random cycles through
-MODULUS = 2**31 - 1
-
-
-def _lehmer() -> np.ndarray:
-    """i32[DRAWS]: the stream x <- 16807 x mod (2^31 - 1) from seed 1."""
-    values, state = [], 1
-    for _ in range(DRAWS):
-        state = state * 16807 % MODULUS
-        values.append(state)
-    return np.array(values, np.int32)
 
 
 def _fifo_random(spec: GraphSpec) -> Policy:
     """The first task on supporting PE number L * count // (2^31 - 1), L the next number of the stream."""
-    draws = jnp.asarray(_lehmer())
+    draws = jnp.asarray(np.fromiter(islice(lehmer.stream(1), DRAWS), np.int32))
     count, j = np.arange(spec.n_actions + 1)[:, None], np.arange(1, spec.n_actions + 1)
-    # The number is that of the j >= 1 with L >= ceil(j * MODULUS / count): the 64-bit product is made here, once.
-    ceilings = np.where(j < count, -(-j * MODULUS // np.maximum(count, 1)), MODULUS)
+    # The number is that of the j >= 1 with L >= ceil(j * (2^31 - 1) / count): the 64-bit product is made here, once.
+    ceilings = np.where(j < count, -(-j * lehmer.MODULUS // np.maximum(count, 1)), lehmer.MODULUS)
     thresholds = jnp.asarray(ceilings.astype(np.int32))
 
     def policy(observation: GraphObservation, _: Array) -> Array:

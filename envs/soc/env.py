@@ -15,6 +15,7 @@ from dispatchgym.envs.soc.future import perturb
 from dispatchgym.envs.soc.problem import NEVER, SocProblem, prepare
 from dispatchgym.envs.soc.spec import graph_spec
 from dispatchgym.envs.soc.state import SocState, candidates, data_ready, take, window
+from dispatchgym.envs.task_graph import MAX_PROCESSORS
 from dispatchgym.instances.base import DispatchGymError
 from dispatchgym.instances.soc.instance import SocInstance, SocSize
 
@@ -34,7 +35,7 @@ class SocDag(Environment[SocInstance, SocProblem, SocState]):
       its times (speed-oblivious scheduling, arXiv 2302.00985); "hidden" - 1 in place of every time.
 
     Actual times are never visible before a task is over. Reward: minus (jobs that have arrived and are not complete x
-    elapsed time), so the return is minus the total flow time. In the closed mode flow counts from admission.
+    elapsed time), so the return is minus the total flow time (float32: exact below 2^24). In the closed mode flow counts from admission.
     """
 
     family = "soc"
@@ -49,6 +50,8 @@ class SocDag(Environment[SocInstance, SocProblem, SocState]):
                 raise DispatchGymError(f"unknown {name} {value!r}; choose one of {', '.join(CHOICES[name])}")
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
             raise DispatchGymError(f"window is {window!r}; give a number of tasks, at least 1")
+        if size.pes > MAX_PROCESSORS:
+            raise DispatchGymError(f"{size.pes} PEs are too many; give at most {MAX_PROCESSORS}")
         self.size = size
         self.window = min(window, size.slots * size.tasks)
         self.decide, self.speeds = decide, speeds
@@ -163,7 +166,7 @@ class SocDag(Environment[SocInstance, SocProblem, SocState]):
         return jnp.int32(0)
 
     def metrics(self, problem: SocProblem, state: SocState) -> dict[str, Array]:
-        """Mean latency of the jobs that have arrived; the validator reports the rest, in 64 bits."""
+        """Flow time so far over the number of jobs, at the end the mean latency; the validator reports the rest."""
         return {"mean_latency": state.flow / problem.n_jobs}
 
     def perturb_future(self, problem: SocProblem, state: SocState, key: Array) -> SocProblem:

@@ -91,7 +91,7 @@ def prepare(size: SocSize, instance: SocInstance, speeds: str) -> SocProblem:
     real = jnp.arange(size.tasks) < n_tasks[:, None]
     link, classes = task_graph.links(bandwidth, n_pes, size.bandwidths)
     delay = jnp.where(edges[..., 2:] >= 0, edges[..., 2:] // classes, -1)
-    mean, mean_delay = task_graph.mean_time(shown), task_graph.mean_delay(delay, link, n_pes)
+    mean, mean_delay = task_graph.mean_time(shown), task_graph.mean_delay(delay, _pairs(link, size.bandwidths))
     rank = jax.vmap(task_graph.upward_rank)(mean, mean_delay, edges)
     to_exit = jax.vmap(task_graph.optimistic_cost)(shown, mean_delay, edges)
     neighbours = jax.vmap(partial(task_graph.neighbours, size.tasks, size.predecessors, size.successors))
@@ -131,6 +131,11 @@ def prepare(size: SocSize, instance: SocInstance, speeds: str) -> SocProblem:
         transfer=mean_delay / 1000.0,
         **_static_graph(size, instance, shown, edges, real, mean, best, rank, count_in, count_out, mean_delay),
     )
+
+
+def _pairs(link: Array, classes: int) -> Array:
+    """i32[C]: ordered pairs of distinct PEs in each class of link."""
+    return (link[..., None] == jnp.arange(classes)).sum((0, 1))
 
 
 def run_lengths(gap: Array, n_jobs: Array) -> Array:
@@ -205,8 +210,8 @@ def _static_graph(
         of_edges(jnp.where(exists, edges[..., 2], 0).ravel()),
         of_edges((mean_delay / 1000 * exists).ravel()),
     )
-    mean_time = jnp.where(supported, shown, 0).sum() / jnp.maximum(pairs, 1)
-    volume = jnp.where(exists, edges[..., 2], 0).sum() / jnp.maximum(exists.sum(), 1)
+    mean_time = jnp.where(supported, shown, 0).astype(jnp.float32).sum() / jnp.maximum(pairs, 1)
+    volume = jnp.where(exists, edges[..., 2], 0).astype(jnp.float32).sum() / jnp.maximum(exists.sum(), 1)
     fixed = (jnp.maximum(mean_time, 1e-3), jnp.maximum(volume, 1), n_pes, instance.cap, instance.closed)
     return {
         "static_nodes": jnp.pad(nodes, ((0, 0), (0, len(NODE_COLUMNS) - len(columns)))),

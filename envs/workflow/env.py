@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import gymnasium
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from dispatchgym.envs.core import Array, Environment
 from dispatchgym.envs.graph import GraphObservation
 from dispatchgym.envs.slots import NEVER
+from dispatchgym.envs.task_graph import MAX_PROCESSORS
 from dispatchgym.envs.workflow.observation import observe
 from dispatchgym.envs.workflow.problem import WorkflowProblem, prepare
 from dispatchgym.envs.workflow.spec import graph_spec
@@ -24,7 +24,6 @@ CHOICES = {
     "information": ("full", "online"),
     "prediction": ("none", "weight", "order"),
 }
-MAX_PROCESSORS = 215  # mean delays are exact in int32 up to here
 
 
 class WorkflowDag(Environment[WorkflowInstance, WorkflowProblem, WorkflowState]):
@@ -62,12 +61,14 @@ class WorkflowDag(Environment[WorkflowInstance, WorkflowProblem, WorkflowState])
         for option, value in (("decide", decide), ("information", information), ("prediction", prediction)):
             if value not in CHOICES[option]:
                 raise DispatchGymError(f"unknown {option} {value!r}; choose one of {', '.join(CHOICES[option])}")
-        if window is not None and operator.index(window) < 1:
-            raise DispatchGymError(f"window {window} is too small; give 1 or more, or None for all ready tasks")
+        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+            raise DispatchGymError(f"window is {window!r}; give a number of tasks, at least 1, or None for all")
+        if not isinstance(insertion, bool):
+            raise DispatchGymError(f"insertion is {insertion!r}; give True or False")
         if size.processors > MAX_PROCESSORS:
             raise DispatchGymError(f"{size.processors} processors are too many; give at most {MAX_PROCESSORS}")
         self.size = size
-        self.insertion = bool(insertion)
+        self.insertion = insertion
         self.by_pair = decide == "pair"
         self.online = information == "online"
         self.prediction = prediction

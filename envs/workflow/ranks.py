@@ -36,16 +36,12 @@ class Ranks:
 def mean_delays(volume: Array, bandwidth: Array, n_processors: Array, distinct: int) -> Array:
     """i32[E]: the mean of volume // bandwidth over ordered pairs of distinct processors, in thousandths; 0 on one processor.
 
-    ``distinct``: how many different bandwidths there are at most; each is divided by once. Exact up to 215 processors.
+    ``distinct``: how many different bandwidths there are at most; each is divided by once.
     """
     index = jnp.arange(bandwidth.shape[0])
     real = (index < n_processors) & (index[:, None] < n_processors) & (index != index[:, None])
     values, counts = jnp.unique(jnp.where(real, bandwidth, 0), size=distinct + 1, fill_value=0, return_counts=True)
-    counts = counts * (values > 0)
-    pairs = jnp.maximum(counts.sum(), 1)
-    delay = volume[:, None] // jnp.maximum(values, 1)
-    rest = (delay % pairs * counts).sum(axis=1)  # below pairs**2
-    return 1000 * ((delay // pairs * counts).sum(axis=1) + rest // pairs) + 1000 * (rest % pairs) // pairs
+    return task_graph.mean_delay(volume[:, None] // jnp.maximum(values, 1), counts * (values > 0))
 
 
 def ranks(time: Array, n_processors: Array, edges: Array, delay: Array) -> Ranks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dispatchgym.envs.graph import Column, GraphSpec, Scale
 from dispatchgym.instances.workflow.instance import WorkflowSize
 
@@ -43,6 +45,8 @@ EDGE_COLUMNS = (
     Column("transfer", "precedence: mean delay between two processors", "time"),
     Column("time", "runs_on: time of the task on the processor", "time"),
 )
+
+SCALES = ("mean_time", "mean_volume", "mean_transfer")  # online: of the tasks seen so far
 
 GLOBAL_COLUMNS = (
     Column("mean_time", "mean of the tasks' mean times, 1 if all are 0", "time"),
@@ -109,7 +113,7 @@ def graph_spec(size: WorkflowSize, window: int, by_pair: bool, online: bool) -> 
         nodes_per_action=2,
         node_columns=NODE_COLUMNS,
         edge_columns=EDGE_COLUMNS,
-        global_columns=GLOBAL_COLUMNS,
+        global_columns=tuple(replace(c, dynamic=c.dynamic or (online and c.name in SCALES)) for c in GLOBAL_COLUMNS),
         action_columns=ACTION_COLUMNS,
         scales=(
             Scale("time", "mean_time"),
