@@ -41,6 +41,7 @@ format: .venv/installed  ## rewrite the sources as the formatter wants them
 bench: .venv/installed  ## speed beside the peers
 	benchmarks/peers/setup.sh
 	$(BIN)/python benchmarks/throughput.py --peers
+	$(BIN)/python benchmarks/throughput.py --env soc
 
 nightly: .venv/installed  ## the slow tests
 	$(BIN)/pytest -m slow

@@ -43,7 +43,8 @@ def main() -> None:
     """Replace what stands between the markers."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for name, lines in (("results", table()), ("speed", speed()), ("soc", soc_tables.table())):
+    blocks = (("results", table()), ("speed", speed()), ("soc", soc_tables.table()), ("soc-speed", soc_tables.speed()))
+    for name, lines in blocks:
         block = f"<!-- {name}:begin -->\n" + "\n".join(lines) + f"\n<!-- {name}:end -->"
         pattern = f"<!-- {name}:begin -->.*<!-- {name}:end -->"
         text, found = re.subn(pattern, lambda _, block=block: block, text, flags=re.S)  # type: ignore[misc]
