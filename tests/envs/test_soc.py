@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from twins.soc import SocTwin
+
 from dispatchgym.agents.rules.soc import RULES
 from dispatchgym.envs.registry import make
 from dispatchgym.envs.soc import SocDag
@@ -21,7 +25,6 @@ from dispatchgym.eval.validators.soc import schedule
 from dispatchgym.eval.validators.soc_schedule import completed_by
 from dispatchgym.instances.base import DispatchGymError, common_size, stack
 from dispatchgym.instances.soc import SocInstance, SocSize, generator
-from tests.twins.soc import SocTwin
 
 DATA = Path(__file__).parents[1] / "data" / "soc"
 CHECKED = ("met", "etf_ds3", "mct", "heft_rt", "heft_dag", "fifo_random", "job_etf")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dispatchgym.envs.registry import lookup
 from dispatchgym.eval import display
@@ -111,7 +112,7 @@ def test_the_conclusion_names_the_rules_that_win(found):
 
 
 def test_the_table_for_people(found, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(display, "out", Console(highlight=False, width=120))  # COLUMNS is not heeded on a dumb terminal
     display.comparison(found)
     shown = capsys.readouterr()
     for text in ("mean latency [us]", "quick *", "loses", "b (3)", "deterministic (scheme=quick): quick"):
