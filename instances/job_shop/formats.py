@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from dispatchgym.instances.base import InstanceError, UnknownNameError
+from dispatchgym.instances.files import read_bytes
 from dispatchgym.instances.job_shop.instance import MAX_TOTAL_WORK, JobShopInstance
 
 MAX_BYTES = 64 * 2**20
@@ -223,16 +223,7 @@ def load(path: str | os.PathLike[str], format: str | None = None, base: int | No
     """
     if format is not None and format not in PARSERS:
         raise UnknownNameError("format", format, PARSERS)
-    source = str(path) if str(path).isprintable() else ascii(str(path))
-    try:
-        if not Path(path).is_file():
-            raise InstanceError(f"{source}: no such file; check the path")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InstanceError(f"{source}: cannot be read ({error.strerror}); check path and permissions") from None
-    if len(data) > MAX_BYTES:
-        raise InstanceError(f"{source}: larger than {MAX_BYTES} bytes; this cannot be a job shop")
+    data, source = read_bytes(path, MAX_BYTES, "a job shop")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any, NoReturn
 
 from dispatchgym.instances.base import InstanceError
+from dispatchgym.instances.files import read_bytes
 
 MAX_BYTES = 64 * 2**20
 _REQUIRED: Any = object()
@@ -60,16 +60,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, str]:
     """The content of a JSON file and its printable name. Raises InstanceError naming file, line and column."""
-    source = str(path) if str(path).isprintable() else ascii(str(path))
-    try:
-        if not Path(path).is_file():
-            raise InstanceError(f"{source}: no such file; check the path")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InstanceError(f"{source}: cannot be read ({error.strerror}); check path and permissions") from None
-    if len(data) > MAX_BYTES:
-        raise InstanceError(f"{source}: larger than {MAX_BYTES} bytes; this cannot be a chip or a stream")
+    data, source = read_bytes(path, MAX_BYTES, "a chip or a stream")
     try:
         text = data.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant), source

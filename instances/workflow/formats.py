@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dispatchgym.instances.base import InstanceError, UnknownNameError
-from dispatchgym.instances.files import write_text
+from dispatchgym.instances.files import read_bytes, write_text
 from dispatchgym.instances.task_graph import TaskGraph
 from dispatchgym.instances.workflow.instance import WorkflowInstance
 from dispatchgym.instances.workflow.stg import parse_stg
@@ -147,16 +147,7 @@ def load(path: str | os.PathLike[str], format: str | None = None, **options: Any
     """
     if format is not None and format not in PARSERS:
         raise UnknownNameError("format", format, PARSERS)
-    source = str(path) if str(path).isprintable() else ascii(str(path))
-    try:
-        if not Path(path).is_file():
-            raise InstanceError(f"{source}: no such file; check the path")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InstanceError(f"{source}: cannot be read ({error.strerror}); check path and permissions") from None
-    if len(data) > MAX_BYTES:
-        raise InstanceError(f"{source}: larger than {MAX_BYTES} bytes; this cannot be a workflow")
+    data, source = read_bytes(path, MAX_BYTES, "a workflow")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
