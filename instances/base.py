@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -118,6 +120,24 @@ class Suite:
 SuiteTable = dict[str, Callable[[], Suite]]
 
 Sized = TypeVar("Sized", bound=Instance)
+
+
+def find_instance(
+    value: Any, expected: str, names: Container[str], named: Callable[[str], SuiteEntry], load: Callable[[Any], Any]
+) -> Any:
+    """The instance that a published name or a path stands for; ``expected`` completes "an X is no ..." for other values.
+
+    A string is a path if it holds a separator or a dot, or if such a file exists; published names come first.
+    """
+    if isinstance(value, os.PathLike):
+        return load(value)
+    if not isinstance(value, str):
+        raise InstanceError(f"a {type(value).__name__} is no {expected}")
+    if "/" in value or os.sep in value or "." in value:
+        return load(Path(value).expanduser())
+    if value not in names and os.path.isfile(value):
+        return load(value)
+    return named(value).instance
 
 
 def common_size(instances: Sequence[Any]) -> Any:

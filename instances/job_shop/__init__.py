@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 
-from dispatchgym.instances.base import InstanceError, SuiteEntry
+from dispatchgym.instances.base import SuiteEntry, find_instance
 from dispatchgym.instances.job_shop.formats import load
 from dispatchgym.instances.job_shop.generators import GENERATORS, generator
 from dispatchgym.instances.job_shop.instance import JobShopInstance, JobShopSize
@@ -39,17 +38,9 @@ def coerce(value: JobShopInstance | str | os.PathLike[str]) -> JobShopInstance:
         given = [getattr(value, field.name) for field in fields(value)]
         plain = all(isinstance(array, np.ndarray) and array.dtype == np.int32 for array in given)
         return value if plain else JobShopInstance(*(np.asarray(array, np.int32) for array in given))
-    if isinstance(value, os.PathLike):
-        return load(value)
-    if not isinstance(value, str):
-        kind = type(value).__name__
-        raise InstanceError(f"a {kind} is no job shop; give a JobShopInstance, a name such as 'ft06' or a path")
-    if "/" in value or os.sep in value or "." in value:
-        return load(Path(value).expanduser())
-    if value not in INSTANCE_NAMES and os.path.isfile(value):
-        return load(value)
-    instance: JobShopInstance = named(value).instance
-    return instance
+    expected = "job shop; give a JobShopInstance, a name such as 'ft06' or a path"
+    found: JobShopInstance = find_instance(value, expected, INSTANCE_NAMES, named, load)
+    return found
 
 
 def entry(value: str | os.PathLike[str]) -> SuiteEntry:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import jax
 import numpy as np
 
-from dispatchgym.instances.base import InstanceError, SuiteEntry
+from dispatchgym.instances.base import SuiteEntry, find_instance
 from dispatchgym.instances.soc.chip import Chip, Template
 from dispatchgym.instances.soc.chips import chip
 from dispatchgym.instances.soc.formats import load
@@ -43,17 +42,9 @@ def coerce(value: SocInstance | str | os.PathLike[str]) -> SocInstance:
         value.check()
         plain = all(isinstance(leaf, np.ndarray) and leaf.dtype in (np.int32, bool) for leaf in jax.tree.leaves(value))
         return value if plain else value.as_int32()
-    if isinstance(value, os.PathLike):
-        return load(value)
-    if not isinstance(value, str):
-        kind = type(value).__name__
-        raise InstanceError(f"a {kind} is no stream; give a SocInstance, a name such as 'real-open-n0' or a path")
-    if "/" in value or os.sep in value or "." in value:
-        return load(Path(value).expanduser())
-    if value not in INSTANCE_NAMES and os.path.isfile(value):
-        return load(value)
-    instance: SocInstance = named(value).instance
-    return instance
+    expected = "stream; give a SocInstance, a name such as 'real-open-n0' or a path"
+    found: SocInstance = find_instance(value, expected, INSTANCE_NAMES, named, load)
+    return found
 
 
 def entry(value: str | os.PathLike[str]) -> SuiteEntry:
