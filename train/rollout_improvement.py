@@ -44,6 +44,7 @@ class Config(NetworkConfig):
     base: str = "fdd_mwkr"  # rule that plays after the tried candidate; deterministic
     states: int = 8  # of each instance, at random moments of its episode
     tries: int = 8  # candidates tried in each: sampled by the network without replacement, and the rule's own
+    minibatches: int = 4  # optimiser steps an iteration, over disjoint instances
     rule_share: float = 0.2  # of the episodes that states are taken from, at the end; at first all are the rule's
     rule_until: int = 60  # iterations over which the share falls
     pull: float = 0.02  # towards the rule's action, where nothing speaks clearly for another; at first 1
@@ -54,7 +55,7 @@ class Config(NetworkConfig):
         """Raises DispatchGymError for the first setting that cannot be."""
         super().__post_init__()
         check_name(self, "base")
-        check_integers(self, "states tries", 1)
+        check_integers(self, "states tries minibatches", 1)
         check_integers(self, "rule_until pull_until", 1)
         check_numbers(self, "rule_share pull", high=1.0)
         check_numbers(self, "entropy")

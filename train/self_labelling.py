@@ -31,12 +31,13 @@ class Config(NetworkConfig):
     """Everything that determines a run, besides versions and the machine."""
 
     samples: int = 24  # solutions of each
+    minibatches: int = 4  # optimiser steps an iteration, over disjoint decisions
     teacher: str | None = "fdd_mwkr"  # rule whose solution joins the samples; nothing where the family has no rules
 
     def __post_init__(self) -> None:
         """Raises DispatchGymError for the first setting that cannot be."""
         super().__post_init__()
-        check_integers(self, "samples", 1)
+        check_integers(self, "samples minibatches", 1)
         check_name(self, "teacher", optional=True)
 
 

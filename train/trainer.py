@@ -35,7 +35,6 @@ class NetworkConfig:
     weights: tuple[float, ...] = (3.0, 3.0, 2.0, 2.0)  # how often each generator is drawn
     iterations: int = 4000
     batch: int = 16  # instances an iteration
-    minibatches: int = 4  # optimiser steps an iteration, over disjoint decisions
     learning_rate: float = 1e-3
     final_share: float = 0.02  # of the learning rate at the end (cosine)
     warm_up: int = 50  # iterations of linear growth of the learning rate
@@ -61,7 +60,7 @@ class NetworkConfig:
         check_names(self, "generators")
         check_weights(self)
         check_integers(self, "iterations", 0, VALIDATION_SEED - 1)
-        check_integers(self, "batch minibatches", 1)
+        check_integers(self, "batch", 1)
         check_integers(self, "warm_up", 0)
         check_numbers(self, "clip", above=True)
         check_numbers(self, "average", high=1.0)
