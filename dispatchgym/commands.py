@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from dispatchgym import commands_instances
 from dispatchgym.envs.registry import REGISTRY, Entry, lookup
 from dispatchgym.instances.base import DispatchGymError, SuiteEntry, SuiteTable, UnknownNameError
 
@@ -21,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+app.add_typer(commands_instances.app, name="instances")
 
 MAX_SEED = 2**31 - 1
 
@@ -155,6 +158,9 @@ def replay(
         str | None, typer.Option(help="Instance name or file, if the trace's own name does not resolve.")
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Write a picture of the end state.")] = None,
+    waterfall: Annotated[
+        Path | None, typer.Option(help="Write a picture (SVG) of what each buffer saved; memory mapping only.")
+    ] = None,
     module: Import = None,
     as_json: AsJson = False,
 ) -> None:
@@ -175,9 +181,10 @@ def replay(
         "agrees": found.agrees,
         "errors": list(found.errors),
     }
-    if svg is not None:
-        built = lookup(recorded.env_id).build(problem.size, **recorded.options)
-        svg.write_text(built.render(built.prepare(problem), state, "svg"), encoding="utf-8")
+    for path, mode in ((svg, "svg"), (waterfall, "waterfall")):
+        if path is not None:
+            built = lookup(recorded.env_id).build(problem.size, **recorded.options)
+            path.write_text(built.render(built.prepare(problem), state, mode), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(answer))
     else:

@@ -56,6 +56,7 @@ class GraphSpec:
     scales: tuple[Scale, ...] = ()
     static_nodes: int | None = None
     static_edges: int | None = None
+    image: tuple[int, int, int] | None = None  # channels, height and width of the picture that comes along, if any
 
     @property
     def static_graph(self) -> bool:
@@ -106,6 +107,7 @@ class GraphSpec:
         """Name -> (shape, dtype) of the arrays of a GraphObservation, in field order."""
         n, e, a = self.n_nodes, self.n_edges, self.n_actions
         f32, i32, boolean = np.dtype(np.float32), np.dtype(np.int32), np.dtype(np.bool_)
+        image = {} if self.image is None else {"image": (self.image, f32)}
         return {
             "nodes": ((n, len(self.node_columns)), f32),
             "node_mask": ((n,), boolean),
@@ -116,6 +118,7 @@ class GraphSpec:
             "action_mask": ((a,), boolean),
             "action_nodes": ((a, self.nodes_per_action), i32),
             "action_features": ((a, len(self.action_columns)), f32),
+            **image,
         }
 
     def space(self) -> gymnasium.spaces.Dict:
@@ -144,7 +147,9 @@ class GraphObservation:
     action_mask: Any  # bool[A]     never all False
     action_nodes: Any  # i32[A, k]   the nodes that candidate action a concerns
     action_features: Any  # f32[A, K]   what is specific to the candidate now
+    image: Any = None  # f32[C, H, W]   in 0..1, where GraphSpec has one
 
     def asdict(self) -> dict[str, Any]:
         """The arrays by name, as the Dict space wants them."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}

@@ -139,5 +139,12 @@ for _entry in (
         generator="canonical-20",
         doc="System on chip: place the tasks of arriving jobs on unlike processing elements, minimise the flow time.",
     ),
+    Entry(
+        id="dispatchgym/MemoryMapping-v0",
+        environment="dispatchgym.envs.memory:MemoryMapping",
+        family="memory",
+        generator="random-32x40",
+        doc="Memory mapping: serve a compiled program's uses of its buffers from fast or slow memory, minimise its latency.",
+    ),
 ):
     register(_entry)

@@ -8,11 +8,15 @@ DATA = Path(__file__).parent / "data"
 
 SMALL = {
     "dispatchgym/JobShop-v0": {"instance": ["ft06", "la01"]},
+    "dispatchgym/MemoryMapping-v0": {
+        "instance": [str(DATA / "memory" / f"tiny-{name}.json") for name in ("worked", "updates")]
+    },
     "dispatchgym/SocDag-v0": {"instance": [str(DATA / "soc" / f"tiny-{mode}.json") for mode in ("open", "closed")]},
     "dispatchgym/WorkflowDag-v0": {"instance": ["topcuoglu2002", "unlike"]},
 }
 RANDOM = {
     "dispatchgym/JobShop-v0": {"generator": "uniform-4x3"},
+    "dispatchgym/MemoryMapping-v0": {"generator": "random-12x10"},
     "dispatchgym/SocDag-v0": {"generator": "canonical-varied-3"},
     "dispatchgym/WorkflowDag-v0": {"generator": "random-8x3"},
 }

@@ -1,0 +1,28 @@
+"""The memory-mapping solvers: XLA's memory space assignment and exact methods.
+
+Every solution's actions replay with the default options; objectives and bounds are ticks of 2**-34 s.
+"""
+
+from __future__ import annotations
+
+from dispatchgym.agents.solvers.base import Solver
+from dispatchgym.agents.solvers.memory_exact import brute_force, cp_sat
+from dispatchgym.agents.solvers.memory_msa import msa, msa_repack, msa_size
+
+_SOLVERS = (
+    Solver("msa", "XLA's memory space assignment, re-implemented, replayed by the rules of the game", msa),
+    Solver("msa_size", "the same with the largest buffers first", msa_size),
+    Solver("msa_repack", "the same with up to ten repacks", msa_repack),
+    Solver(
+        "cp_sat",
+        "Google OR-Tools CP-SAT on the rules of the game, cut until its optimum can be played",
+        cp_sat,
+        extra="exact",
+        exact=True,
+        timed=True,
+        threaded=True,
+    ),
+    Solver("brute_force", "every list of actions of a tiny instance", brute_force, exact=True),
+)
+
+SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _SOLVERS}

@@ -1,0 +1,72 @@
+"""Certified lower bounds on the latency of a memory mapping.
+
+Each is an integer number of ticks that no play of the game beats. Without ``rules`` it also holds for every other mapping
+that respects capacity and supplies, whatever its offsets and the intervals of its copies; with them it uses what the
+game imposes besides. ``evictions`` is "charged" or "free", as for the game; time limits are in seconds of wall-clock time.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from dispatchgym.agents.solvers.memory_bounds_lp import MappingProgram
+from dispatchgym.agents.solvers.memory_exact_model import MappingModel
+from dispatchgym.agents.solvers.memory_exact_rules import GameModel
+from dispatchgym.agents.solvers.memory_game import DROP, Tables, followed
+from dispatchgym.agents.solvers.workflow_exact import configured
+from dispatchgym.instances.extras import require
+from dispatchgym.instances.memory.instance import MemoryInstance
+
+TOLERANCE = 1e-6  # ticks, of a bound that CP-SAT states as a float; its arithmetic is that of integers
+
+
+def proved(cp_model: Any, solver: Any, status: Any, tables: Tables) -> int:
+    """Ticks that CP-SAT has proved no solution to be below; 0 if it was stopped before it proved anything.
+
+    Only together with a solution is its bound one: before, it states 0, as if no tick could be saved.
+    """
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE) or solver.best_objective_bound < solver.objective_value:
+        return 0
+    return tables.all_slow - math.floor(solver.best_objective_bound + TOLERANCE)
+
+
+def ideal_bound(instance: MemoryInstance) -> int:
+    """Every event served from fast memory, whatever its capacity."""
+    tables = Tables(instance)
+    return tables.latency(range(tables.events))
+
+
+def lp_bound(
+    instance: MemoryInstance, evictions: str = "charged", rules: bool = False, time_limit: float | None = None
+) -> int:
+    """The linear relaxation, by HiGHS; ``ideal_bound`` if the time limit stops it."""
+    tables = Tables(instance)
+    saved = MappingProgram(tables, evictions, rules).bound(time_limit)
+    return max(ideal_bound(instance), tables.all_slow - math.floor(saved))
+
+
+def relaxed_bound(
+    instance: MemoryInstance,
+    evictions: str = "charged",
+    rules: bool = False,
+    time_limit: float | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+) -> int:
+    """The optimum without offsets, by CP-SAT, or what it has proved of it by the time limit; at least the linear one.
+
+    The linear relaxation comes first and gets half of the time.
+    """
+    cp_model = require("ortools.sat.python.cp_model", "exact", "CP-SAT")
+    started = time.perf_counter()
+    tables = Tables(instance)
+    bound = lp_bound(instance, evictions, rules, None if time_limit is None else time_limit / 2)
+    model = (GameModel if rules else MappingModel)(cp_model, tables, evictions)
+    model.limit(bound)
+    model.suggest(followed(tables, [DROP] * tables.events, evictions))
+    left = None if time_limit is None else max(0.01, time_limit - time.perf_counter() + started)
+    solver = configured(cp_model, left, seed, workers)
+    status = solver.solve(model.model)
+    return max(bound, proved(cp_model, solver, status, tables))

@@ -1,0 +1,272 @@
+"""Memory mapping for CP-SAT: a relaxation of the game, without or with offsets.
+
+Every play of the game is a solution with the same latency, so the optimum is a bound. The converse fails: the game imposes
+first fit, the latest start of a copy, and that a storage stays until it is written back or, if it never is, to its last use.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from dispatchgym.agents.solvers.memory_game import COPY, DROP, NO_COPY, Game, Tables
+from dispatchgym.instances.memory.instance import READ, UPDATE
+
+BY_THE_END = -1  # in place of the event before which a copy out is complete
+
+
+class Candidates:
+    """When the storage of each event may be copied, by the supplies alone."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.writer: list[int] = []  # [U] event of the last write before, -1: none
+        self.written: list[int] = []  # [U] its step, -1: none
+        self.latest: list[int] = []  # [U] latest exclusive start of a copy that is there for the event; -2: there is none
+        self.readers: dict[int, list[int]] = {}  # of a write: the events up to and including the next write
+        for e, before in enumerate(tables.before):
+            wrote = before >= 0 and tables.kind[before] != READ
+            self.writer.append(before if wrote else self.writer[before] if before >= 0 else -1)
+            self.written.append(tables.step[self.writer[e]] if self.writer[e] >= 0 else -1)
+            if self.writer[e] >= 0:
+                self.readers[self.writer[e]].append(e)
+            if tables.kind[e] != READ:
+                self.readers[e] = []
+            t, need = tables.step[e], tables.demand[tables.buffer[e]]
+            a = t - 1
+            while a >= -1 and tables.supplied[t] - tables.supplied[a + 1] < need:
+                a -= 1
+            self.latest.append(-2 if before < 0 <= tables.define[tables.buffer[e]] else a)
+
+    def starts(self, e: int) -> range:
+        """Exclusive starts of a copy in for an event, ascending."""
+        return range(self.written[e], self.latest[e] + 1)
+
+
+class Window(NamedTuple):
+    """The copies of one direction that lie within the steps first + 1 .. last - 1, and the supply of these steps."""
+
+    supply: int
+    copies: list[tuple[int, int]]  # (event, the earliest start or the latest deadline there: a step)
+
+
+def inward_windows(tables: Tables, candidates: Candidates) -> Iterator[Window]:
+    """All intervals that copies in may overfill."""
+    fetched = [e for e in range(tables.events) if candidates.starts(e)]
+    for p in range(-1, tables.steps):
+        inside: list[tuple[int, int]] = []
+        need, bounding = 0, False
+        for at, e in enumerate(fetched):  # by step
+            start = max(p, candidates.written[e])
+            if start <= candidates.latest[e]:
+                inside.append((e, start))
+                need += tables.demand[tables.buffer[e]]
+                bounding |= start == p  # otherwise a later p holds the same copies in fewer steps
+            q = tables.step[e]
+            if at + 1 < len(fetched) and tables.step[fetched[at + 1]] == q:
+                continue
+            supply = tables.supplied[q] - tables.supplied[p + 1] if q > p else 0
+            if bounding and need > supply:
+                yield Window(supply, inside.copy())
+
+
+def outward_windows(tables: Tables, deadlines: dict[int, list[int]]) -> Iterator[Window]:
+    """All intervals that copies out may overfill; ``deadlines`` of each write, ascending."""
+    for p in sorted({tables.step[e] for e in deadlines}):
+        for q in sorted({q for times in deadlines.values() for q in times if q > p}):
+            inside = [
+                (e, max(d for d in times if d <= q))
+                for e, times in deadlines.items()
+                if tables.step[e] >= p and times and times[0] <= q
+            ]
+            supply = tables.supplied[q] - tables.supplied[p + 1]
+            if sum(tables.demand[tables.buffer[e]] for e, _ in inside) > supply:
+                yield Window(supply, inside)
+
+
+class MappingModel:
+    """An instance for CP-SAT; maximises the ticks that are saved.
+
+    Per event: ``served`` from fast memory, ``stays`` there since the previous event of the storage, ``late[a]`` is copied in
+    and not before the exclusive start a, ``out[q]`` is copied out after a write and before the step q. Copies of one
+    direction share a preemptive channel, for which it is necessary and sufficient that those within any interval need no
+    more than its supply (earliest deadline first). An update is a read and a write: it is served if the contents stay
+    or are fetched, and only what later events need must be copied out; the game asks for more.
+    """
+
+    def __init__(self, cp_model: Any, tables: Tables, evictions: str = "charged", packed: bool = False) -> None:
+        self.tables, self.candidates, self.model = tables, Candidates(tables), cp_model.CpModel()
+        self.free = evictions == "free"
+        n = tables.events
+        self.served = [self.model.new_bool_var(f"served{e}") for e in range(n)]
+        self.stays: list[Any] = [None] * n
+        self.late: list[dict[int, Any]] = [{} for _ in range(n)]
+        self.out: dict[int, dict[int, Any]] = {}
+        for e in range(n):
+            self._arrive(e)
+            if tables.granules[tables.buffer[e]] > tables.capacity:
+                self.model.add(self.served[e] == 0)
+        for e in self.candidates.readers if not self.free else ():
+            self._leave(e)
+        for window in inward_windows(tables, self.candidates):
+            self._within(window, self.late)
+        deadlines = {e: [q for q in self._deadlines(e) if q in out] for e, out in self.out.items()}
+        for window in outward_windows(tables, deadlines):
+            self._within(window, self.out)
+        self.load = self._capacity()
+        self.offset = self._pack() if packed else []
+        self.saved = self._saved()
+
+    def _arrive(self, e: int) -> None:
+        """An event is served where the storage is defined, stays, or is copied to."""
+        model, before = self.model, self.tables.before[e]
+        if before < 0 <= self.tables.define[self.tables.buffer[e]]:
+            return
+        starts = self.candidates.starts(e)
+        late = self.late[e] = {a: model.new_bool_var(f"late{e},{a}") for a in starts}
+        for a in starts[1:]:
+            model.add_implication(late[a], late[a - 1])
+        ways = [late[a] for a in starts[:1]]
+        if before >= 0:
+            self.stays[e] = model.new_bool_var(f"stays{e}")
+            model.add_implication(self.stays[e], self.served[before])
+            ways.append(self.stays[e])
+        model.add(sum(ways) == self.served[e])
+
+    def _times(self, e: int) -> list[int]:
+        """Steps q, ascending, for which it matters whether a copy out after a write is complete before."""
+        return self._deadlines(e)
+
+    def _deadlines(self, e: int) -> list[int]:
+        """Steps before which a copy out after a write may have to be complete, ascending."""
+        tables = self.tables
+        first = tables.supplied[tables.step[e] + 1] + tables.demand[tables.buffer[e]]
+        times = [tables.step[j] for j in self.candidates.readers[e]]
+        if tables.next_write[e] == tables.steps:
+            times.append(tables.steps)
+        return [q for q in times if tables.supplied[q] >= first]
+
+    def _leave(self, e: int) -> None:
+        """What a write leaves in fast memory stays for the next event, or is copied out before it."""
+        tables, model = self.tables, self.model
+        times = self._times(e)
+        out = self.out[e] = {q: model.new_bool_var(f"out{e},{q}") for q in times}
+        for q, r in zip(times, times[1:], strict=False):
+            model.add_implication(out[q], out[r])
+        for q in times[-1:]:
+            model.add_implication(out[q], self.served[e])
+        for j in self.candidates.readers[e]:
+            model.add_bool_or(self.served[e].negated(), self.stays[j], out.get(tables.step[j], False))
+        if tables.next_write[e] == tables.steps and tables.output[tables.buffer[e]]:
+            model.add_bool_or(self.served[e].negated(), out.get(tables.steps, False))
+
+    def _within(self, window: Window, literals: Any) -> None:
+        demand, buffer = self.tables.demand, self.tables.buffer
+        self.model.add(sum(demand[buffer[e]] * literals[e][at] for e, at in window.copies) <= window.supply)
+
+    def _capacity(self) -> list[list[Any]]:
+        """In each step the storages in fast memory fit; their sizes, as terms."""
+        tables = self.tables
+        terms: list[list[Any]] = [[] for _ in range(tables.steps)]
+        for e, late in enumerate(self.late):
+            size, t, before = tables.granules[tables.buffer[e]], tables.step[e], tables.before[e]
+            if self.stays[e] is None and not late:
+                terms[t].append(size * self.served[e])
+                continue
+            if self.stays[e] is not None:
+                for q in range(tables.step[before] + 1, t + 1):
+                    terms[q].append(size * self.stays[e])
+            for q in range(self.candidates.written[e] + 1, t + 1) if late else ():
+                terms[q].append(size * (late[min(late)] - late.get(q, 0)))
+        for row in terms:
+            self.model.add(sum(row) <= tables.capacity)
+        return terms
+
+    def _pack(self) -> list[Any]:
+        """Offsets: no two storages overlap in space and time, and those that stay keep theirs."""
+        tables, model = self.tables, self.model
+        offset, across, along = [], [], []
+        for e, late in enumerate(self.late):
+            size, t, before = tables.granules[tables.buffer[e]], tables.step[e], tables.before[e]
+            low = model.new_int_var(0, max(0, tables.capacity - size), f"low{e}")
+            offset.append(low)
+            boxes = []
+            if self.stays[e] is not None:
+                model.add(low == offset[before]).only_enforce_if(self.stays[e])
+                boxes.append((tables.step[before] + 1, self.stays[e]))
+            elif not late:
+                boxes.append((t, self.served[e]))
+            for a in late:
+                exactly = model.new_bool_var(f"copy{e},{a}")
+                model.add(exactly == late[a] - late.get(a + 1, 0))
+                boxes.append((a + 1, exactly))
+            for n, (first, there) in enumerate(boxes):
+                along.append(model.new_optional_fixed_size_interval_var(first, t + 1 - first, there, f"time{e},{n}"))
+                across.append(model.new_optional_fixed_size_interval_var(low, size, there, f"space{e},{n}"))
+        model.add_no_overlap_2d(along, across)
+        return offset
+
+    def _saved(self) -> dict[int, Any]:
+        """By step, the ticks it is shorter by: no more than its memory time exceeds its computation."""
+        tables, saved = self.tables, {}
+        gains: dict[int, list[int]] = defaultdict(list)
+        for e, t in enumerate(tables.step):
+            if tables.memory[t] > tables.compute[t] and tables.gain[e]:
+                gains[t].append(e)
+        for t, events in gains.items():
+            room = tables.memory[t] - tables.compute[t]
+            total = sum(tables.gain[e] * self.served[e] for e in events)
+            if sum(tables.gain[e] for e in events) <= room:
+                saved[t] = total
+            else:
+                saved[t] = self.model.new_int_var(0, room, f"saved{t}")
+                self.model.add(saved[t] <= total)
+        self.model.maximize(sum(saved.values()))
+        return saved
+
+    def limit(self, bound: int) -> None:
+        """State a bound on the latency that is known, so that it need not be proved again."""
+        self.model.add(sum(self.saved.values()) <= self.tables.all_slow - bound)
+
+    def suggest(self, game: Game) -> None:
+        """Start the search from a finished episode."""
+        tables, model = self.tables, self.model
+        model.clear_hints()
+        plan = game.plan()
+        for e, action in enumerate(game.actions):
+            served, start, end = action != DROP, game.copies_in.get(e), game.copies_out.get(e)
+            model.add_hint(self.served[e], int(served))
+            if self.stays[e] is not None:
+                model.add_hint(self.stays[e], int(served and start is None))
+            for a, literal in self.late[e].items():
+                model.add_hint(literal, int(start is not None and start >= a))
+            for q, literal in self.out.get(e, {}).items():
+                model.add_hint(literal, int(end is not None and end < q))
+            if served and self.offset:
+                t, b = tables.step[e], tables.buffer[e]
+                model.add_hint(
+                    self.offset[e], [r.offset for r in plan.rectangles if r.buffer == b and r.first <= t <= r.last][-1]
+                )
+
+    def read(self, value: Any) -> list[int]:
+        """The actions of a solution; ``value`` gives that of a literal."""
+        return [next(a for a, literals in self._actions(e) if all(map(value, literals))) for e in range(self.tables.events)]
+
+    def forbid(self, actions: Sequence[int], free_choices: Sequence[int]) -> None:
+        """No solution may begin like ``actions`` at the events of ``free_choices``."""
+        clause = []
+        for e in free_choices:
+            literals = dict(self._actions(e))[actions[e]]
+            clause += [literal.negated() for literal in literals]
+        self.model.add_bool_or(clause)
+
+    def _actions(self, e: int) -> list[tuple[int, list[Any]]]:
+        """Per action the literals that all hold if, and only if, it is taken."""
+        served, copied = self.served[e], None
+        if self.tables.kind[e] == READ or (self.free and self.tables.kind[e] == UPDATE):
+            copied = self.late[e][min(self.late[e])] if self.late[e] else None
+        elif not self.free:
+            copied = self.out[e][max(self.out[e])] if self.out[e] else None
+        if copied is None:
+            return [(DROP, [served.negated()]), (NO_COPY, [served])]
+        return [(DROP, [served.negated()]), (NO_COPY, [served, copied.negated()]), (COPY, [served, copied])]

@@ -1,0 +1,96 @@
+"""Training distributions of memory mapping, sampled on the device: random programs, and compiled ones at random capacities.
+
+Each is a frozen dataclass with a static ``size``; calling it with a key gives a :class:`MemoryInstance` of int32 device
+arrays and traces under jit and vmap. Streams of ``jax.random`` change between versions: scores use suites.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispatchgym.instances.base import InstanceError, UnknownNameError, common_size, stack
+from dispatchgym.instances.memory.instance import MemoryInstance, MemorySize
+from dispatchgym.instances.memory.machine import GRANULE, Machine
+from dispatchgym.instances.memory.random_program import RandomProgram
+from dispatchgym.instances.memory.scenario import find_machine
+from dispatchgym.instances.memory.suites import TRAINING, program
+
+LARGEST_SHARE, SMALLEST_SHARE = -1.0, -4.0  # binary logarithms of the capacity over the peak of live granules
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The training programs of the suites with at most ``most`` steps and events, each as likely, on some machines.
+
+    The capacity is 2^U[-4, -1] of the peak of live granules. ``programs`` names others than all training programs.
+    Raises InstanceError where no program is small enough, and UnknownNameError for an unknown machine or program.
+    """
+
+    most: int
+    machines: tuple[str | Machine, ...] = ("tpu-v4i",)
+    programs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self._members:
+            raise InstanceError(
+                f"no training program has at most {self.most} steps and events on {len(self.machines)} machines; allow more"
+            )
+
+    @cached_property
+    def _members(self) -> list[tuple[MemoryInstance, int]]:
+        """The instances, with a capacity of one granule for now, and the peak of live granules of each."""
+        everything = tuple(name for family in TRAINING.values() for name in family)
+        compiled = [program(name) for name in (everything if self.programs is None else self.programs)]
+        members = [
+            (p.instance(find_machine(m), GRANULE), p.peak_live() // GRANULE) for p in compiled for m in self.machines
+        ]
+        return [pair for pair in members if max(pair[0].size.steps, pair[0].size.events) <= self.most]
+
+    @cached_property
+    def _pool(self) -> MemoryInstance:
+        return stack([instance for instance, _ in self._members])
+
+    @property
+    def size(self) -> MemorySize:
+        """Static sizes that every sample fits in."""
+        size: MemorySize = common_size([instance for instance, _ in self._members])
+        return size
+
+    def __call__(self, key: jax.Array) -> MemoryInstance:
+        """One instance, in the arrays of the largest program."""
+        which_key, share_key = jax.random.split(key)
+        which = jax.random.randint(which_key, (), 0, len(self._members))
+        share = jnp.exp2(jax.random.uniform(share_key, (), minval=SMALLEST_SHARE, maxval=LARGEST_SHARE))
+        chosen: MemoryInstance = jax.tree.map(lambda leaf: jnp.asarray(leaf)[which], self._pool)
+        peak = jnp.asarray(np.array([peak for _, peak in self._members], np.int32))[which]
+        return replace(chosen, capacity=jnp.maximum(1, (share * peak).astype(jnp.int32)))
+
+
+MemoryGenerator = RandomProgram | Programs
+
+GENERATORS: dict[str, Callable[..., MemoryGenerator]] = {"random": RandomProgram, "programs": Programs}
+
+
+def generator(name: str, **parameters: Any) -> MemoryGenerator:
+    """The generator "random-TxB" (T steps, at most B buffers) or "programs-K" (at most K steps and events).
+
+    As in ``generator("random-64x48")`` or ``generator("programs-512", machines=("tpu-v4i", "h100"))``. Raises
+    UnknownNameError for another name and InstanceError for sizes or parameters that it refuses.
+    """
+    found = re.fullmatch(r"random-([0-9]{1,9})x([0-9]{1,9})|programs-([0-9]{1,9})", name)
+    if found is None:
+        raise UnknownNameError("generator", name, ("random-64x48", "programs-512"))
+    sizes = [int(number) for number in found.groups() if number is not None]
+    parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
+    try:
+        return GENERATORS[name.partition("-")[0]](*sizes, **parameters)
+    except TypeError as error:
+        raise InstanceError(f"generator {name!r}: {error}; see the fields of its class") from None
