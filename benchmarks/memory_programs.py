@@ -34,7 +34,7 @@ def write(name: str, family: str, folder: Path) -> dict[str, object]:
     """Compile one program and write its file; what it holds, for the table."""
     start = time.perf_counter()
     made = recipe(name)
-    program = from_jax(made.function, made.args, name, made.donate, float32=WIDTH)
+    program = from_jax(made.function, *made.args, name=name, donate=made.donate, float32=WIDTH)
     seconds = time.perf_counter() - start
     about = {
         "model": f"{family}, instances/memory/zoo",

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FAMILIES = ("job_shop", "soc")
+FAMILIES = ("job_shop", "soc", "memory")
 HERE = Path(__file__).resolve().parent
 
 

@@ -58,7 +58,7 @@ def memory(
     if out is None and path.exists():
         raise DispatchGymError(f"{path} exists; name the file with --out, or the program with --name")
     where = find_machine(machine)
-    program = from_jax(function, args, label, unroll=unroll, float32=float32)
+    program = from_jax(function, *args, name=label, unroll=unroll, float32=float32)
     fast = capacity_bytes(capacity, program.peak_live())
     instance = program.instance(where, fast)
     save(program, path, scenario={"machine": machine, "capacity": fast})

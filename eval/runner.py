@@ -14,6 +14,7 @@ from dispatchgym.agents.catalogue import Learned, Method, find, methods
 from dispatchgym.agents.rules.base import Rule
 from dispatchgym.agents.solvers.base import Solver
 from dispatchgym.envs.core import Environment, rollout
+from dispatchgym.envs.programs import let_go_of_programs
 from dispatchgym.envs.registry import Entry
 from dispatchgym.eval.validators import validator
 from dispatchgym.instances.base import DispatchGymError, SuiteEntry, stack
@@ -170,6 +171,7 @@ def _outcomes(method: Method, request: Request) -> Iterator[Outcome]:
         env = request.entry.build(size, **options)
         runner = _run_learned if isinstance(method, Learned) else _run_rule
         yield from runner(method, request, env, positions, options)  # type: ignore[arg-type]
+        let_go_of_programs()
 
 
 def _solve(solver: Solver, request: Request) -> Iterator[Outcome]:
@@ -177,6 +179,7 @@ def _solve(solver: Solver, request: Request) -> Iterator[Outcome]:
         began = time.perf_counter()
         s = solver.solve(problem.instance, time_limit=request.time_limit, seed=request.seed, workers=request.workers)
         seconds = time.perf_counter() - began
+        let_go_of_programs()
         yield Outcome(
             position, s.actions, s.objective, seconds, len(s.actions or ()), dict(s.options), s.bound, s.status
         )

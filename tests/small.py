@@ -9,7 +9,7 @@ DATA = Path(__file__).parent / "data"
 SMALL = {
     "dispatchgym/JobShop-v0": {"instance": ["ft06", "la01"]},
     "dispatchgym/MemoryMapping-v0": {
-        "instance": [str(DATA / "memory" / f"tiny-{name}.json") for name in ("worked", "updates")]
+        "instance": [str(DATA / "memory" / f"tiny-{name}.json") for name in ("updates", "worked")]
     },
     "dispatchgym/SocDag-v0": {"instance": [str(DATA / "soc" / f"tiny-{mode}.json") for mode in ("open", "closed")]},
     "dispatchgym/WorkflowDag-v0": {"instance": ["topcuoglu2002", "unlike"]},

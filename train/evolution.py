@@ -4,6 +4,9 @@ What a dispatching rule is - a sum of weighted features, the smallest wins - wit
 on some globals (how loaded the system is). No gradient of the environment, no critic, no credit for single decisions: pairs of
 mirrored perturbations play the same fresh instances to the end, all on the device, and the weights move towards the better of
 each pair (Salimans et al. 2017, arXiv 1703.03864). Few parameters and common random numbers make that fast and quiet.
+Where decisions change in jumps, so that gradients are noise, ``climb`` accepts the best perturbation or none instead: a
+(1 + 2 pairs) strategy whose perturbations change a few weights by much.
+
 The result is a :class:`GraphScorer` whose other weights do not speak yet; ``rollout_improvement`` or PPO can go on from it.
 """
 
@@ -43,12 +46,16 @@ class Config(NetworkConfig):
     context: tuple[str, ...] = ()  # globals that its weights may depend on, by their logarithmic reading
     pairs: int = 6  # mirrored perturbations
     sigma: float = 0.12  # their size, in units of the first index's standard deviation
+    climb: int = (
+        0  # 0: gradients; n > 0: the best of sparse perturbations if it is better, on instances that last n iterations
+    )
     rule: str | None = None  # what validation compares with; none: random play
 
     def __post_init__(self) -> None:
         """Raises DispatchGymError for the first setting that cannot be."""
         super().__post_init__()
         check_integers(self, "pairs", 1)
+        check_integers(self, "climb", 0)
         check_numbers(self, "sigma", above=True)
         check_name(self, "rule", optional=True)
         graph = lookup(self.env).build(lookup(self.env).source(generator=self.generators[0]).size, **self.options).graph
@@ -102,24 +109,61 @@ class Trainer(NetworkTrainer):
                 parameter.zero_()
 
     def iterate(self) -> dict[str, float]:
-        """Play mirrored perturbations on the same instances, and move towards the better ones."""
+        """Play perturbations on the same instances, and move towards the better ones or to the best."""
+        return self._climb() if self.config.climb else self._ascend()
+
+    def _ascend(self) -> dict[str, float]:
+        """One step along the gradient that mirrored perturbations estimate."""
         c = self.config
         rng = np.random.default_rng([c.seed, self.step])
+        shift, tilt = self._noise(rng, c.pairs)
+        both = [c.sigma * np.concatenate([noise, -noise]) for noise in (shift, tilt)]
+        cost = self._costs(both[0], both[1], self.step)
+        slope = (cost[: c.pairs] - cost[c.pairs :]) / (2 * c.sigma)
+        for parameter, noise in ((self.network.index.bias, shift), (self.network.index.weight, tilt)):
+            parameter.grad = torch.from_numpy(np.tensordot(slope, noise, 1) / c.pairs).float()
+        self.update()
+        self.average()
+        return {"train/spread": float(np.std(cost)), "train/slope": float(np.abs(slope).mean())}
+
+    def _climb(self) -> dict[str, float]:
+        """To the best of 2 pairs perturbations, which change three weights on average, if it is better."""
+        c = self.config
+        rng = np.random.default_rng([c.seed, self.step])
+        count = 2 * c.pairs
+        noise = [np.concatenate([np.zeros_like(n[:1]), n]) for n in self._noise(rng, count)]
+        share = min(3 / (len(self._columns) * (1 + len(self._context))), 1.0)
+        size = np.concatenate([[0.0], c.sigma * np.exp(rng.standard_normal(count))])
+        tried = [size.reshape(-1, *[1] * (n.ndim - 1)) * n * (rng.random(n.shape) < share) for n in noise]
+        cost = self._costs(tried[0], tried[1], self.step // c.climb)
+        best = int(cost.argmin())
+        with torch.no_grad():
+            for parameter, step in zip((self.network.index.bias, self.network.index.weight), tried, strict=True):
+                parameter += torch.from_numpy(step[best]).float()
+        self.average()
+        return {"train/gain": float(cost[0] - cost[best]), "train/spread": float(np.std(cost))}
+
+    def _noise(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Standard normal changes of bias and weight, [count, K] and [count, K, H], 0 where nothing is trained."""
+        bias, weight = self.network.index.bias, self.network.index.weight
+        shift, tilt = np.zeros((count, *bias.shape)), np.zeros((count, *weight.shape))
+        shift[:, self._columns] = rng.standard_normal((count, len(self._columns)))
+        grid = np.ix_(np.arange(count), self._columns, self._context)
+        tilt[grid] = rng.standard_normal((count, len(self._columns), len(self._context)))
+        return shift, tilt
+
+    def _costs(self, shift: np.ndarray, tilt: np.ndarray, draw: int) -> np.ndarray:
+        """f64[P]: mean objective of each change of the weights, instance by instance relative to the mean of all changes,
+        on instances number ``draw``; smaller is better.
+        """
+        c = self.config
         bias, weight = (p.detach().numpy() for p in (self.network.index.bias, self.network.index.weight))
-        shift, tilt = np.zeros((c.pairs, *bias.shape)), np.zeros((c.pairs, *weight.shape))
-        shift[:, self._columns] = rng.standard_normal((c.pairs, len(self._columns)))
-        grid = np.ix_(np.arange(c.pairs), self._columns, self._context)
-        tilt[grid] = rng.standard_normal((c.pairs, len(self._columns), len(self._context)))
-        signs = c.sigma * np.concatenate([np.ones(c.pairs), -np.ones(c.pairs)])
-        tried = [
-            np.asarray(mean + signs.reshape(-1, *[1] * mean.ndim) * np.concatenate([noise, noise]), np.float32)
-            for mean, noise in ((bias, shift), (weight, tilt))
-        ]
+        tried = [np.asarray(mean + change, np.float32) for mean, change in ((bias, shift), (weight, tilt))]
         scale = jnp.asarray(self.network.index_scale.numpy())  # type: ignore[operator]
 
         def fitness(entry: tuple[int, str]) -> np.ndarray:
             number, name = entry
-            key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), number)
+            key = jax.random.fold_in(jax.random.fold_in(self.key, draw), number)
             problems = self.problems(name, key, c.batch)
             objective = np.asarray(self._play[name](problems, *tried, scale), np.float64)
             ratio: np.ndarray = (objective / objective.mean(0)).mean(1)
@@ -127,13 +171,8 @@ class Trainer(NetworkTrainer):
 
         with ThreadPoolExecutor() as pool:  # a small program of XLA's runs on the thread that calls it
             found = list(pool.map(fitness, enumerate(c.generators)))
-        cost = np.average(found, axis=0, weights=c.weights) * (1 if self.sense == "min" else -1)
-        slope = (cost[: c.pairs] - cost[c.pairs :]) / (2 * c.sigma)
-        for parameter, noise in ((self.network.index.bias, shift), (self.network.index.weight, tilt)):
-            parameter.grad = torch.from_numpy(np.tensordot(slope, noise, 1) / c.pairs).float()
-        self.update()
-        self.average()
-        return {"train/spread": float(np.std(cost)), "train/slope": float(np.abs(slope).mean())}
+        costs: np.ndarray = np.average(found, axis=0, weights=c.weights) * (1 if self.sense == "min" else -1)
+        return costs
 
     def evaluate(self) -> dict[str, float]:
         """Mean objective of greedy play over that of the rule, or of random play, on fixed instances."""

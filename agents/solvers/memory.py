@@ -1,4 +1,4 @@
-"""The memory-mapping solvers: XLA's memory space assignment and exact methods.
+"""The memory-mapping solvers: XLA's memory space assignment, local search and exact methods.
 
 Every solution's actions replay with the default options; objectives and bounds are ticks of 2**-34 s.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dispatchgym.agents.solvers.base import Solver
 from dispatchgym.agents.solvers.memory_exact import brute_force, cp_sat
 from dispatchgym.agents.solvers.memory_msa import msa, msa_repack, msa_size
+from dispatchgym.agents.solvers.memory_search import local_search
 
 _SOLVERS = (
     Solver("msa", "XLA's memory space assignment, re-implemented, replayed by the rules of the game", msa),
@@ -21,6 +22,9 @@ _SOLVERS = (
         exact=True,
         timed=True,
         threaded=True,
+    ),
+    Solver(
+        "local_search", "mutants of the best plan, 256 games at once, from the greedy rules", local_search, timed=True
     ),
     Solver("brute_force", "every list of actions of a tiny instance", brute_force, exact=True),
 )

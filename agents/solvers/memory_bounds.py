@@ -29,7 +29,8 @@ def proved(cp_model: Any, solver: Any, status: Any, tables: Tables) -> int:
     """
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE) or solver.best_objective_bound < solver.objective_value:
         return 0
-    return tables.all_slow - math.floor(solver.best_objective_bound + TOLERANCE)
+    saved: float = solver.best_objective_bound
+    return tables.all_slow - math.floor(saved + TOLERANCE)
 
 
 def ideal_bound(instance: MemoryInstance) -> int:

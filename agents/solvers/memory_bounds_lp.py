@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dispatchgym.agents.solvers.memory_exact_model import Candidates
+from dispatchgym.agents.solvers.memory_exact_copies import Candidates
 from dispatchgym.agents.solvers.memory_game import Tables
 from dispatchgym.instances.extras import require
 
@@ -183,5 +183,3 @@ class MappingProgram(LinearProgram):
                 continue
             saved = self.column(room)  # as a share of the room
             self.row([(saved, 1.0), *((self.served[e], -tables.gain[e] / room) for e in own)])
-
-

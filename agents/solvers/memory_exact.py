@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispatchgym.agents.solvers.base import Solution
 from dispatchgym.agents.solvers.memory_bounds import lp_bound, proved
-from dispatchgym.agents.solvers.memory_exact_model import Candidates
+from dispatchgym.agents.solvers.memory_exact_copies import Candidates
 from dispatchgym.agents.solvers.memory_exact_rules import GameModel
 from dispatchgym.agents.solvers.memory_game import COPY, NO_COPY, Game, Tables, actions_of, followed, solution
-from dispatchgym.agents.solvers.memory_msa import ORDERS, Options, assign
+from dispatchgym.agents.solvers.memory_msa import ORDERS, assign
+from dispatchgym.agents.solvers.memory_msa_segments import Options
 from dispatchgym.agents.solvers.workflow_exact import configured
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.extras import require
 from dispatchgym.instances.memory.instance import MemoryInstance
 
-MAX_SEQUENCES = 200_000  # of brute_force
+MAX_SEQUENCES = 100_000  # of brute_force
 MAX_STARTS = 100_000  # candidates for starts of copies; building a larger model takes a minute and a gigabyte
-UNPACKED = 20  # optima without offsets that are tried before offsets are modelled
+UNPACKED = 200  # optima without offsets that are tried before offsets are modelled
 MAX_PACKED = 2_000  # candidates in a model with offsets, whose boxes they are
 
 
@@ -31,7 +33,9 @@ class _Search:
         self.tables, self.evictions = Tables(instance), evictions
         wanted = [[action] * self.tables.events for action in (COPY, NO_COPY)]
         free = evictions == "free"
-        wanted += [actions_of(self.tables, assign(instance, Options(order=o, free_evictions=free)).plan) for o in ORDERS]
+        wanted += [
+            actions_of(self.tables, assign(instance, Options(order=o, free_evictions=free)).plan) for o in ORDERS
+        ]
         if hint is not None:
             wanted.append(list(hint))
         self.best = min((followed(self.tables, w, evictions) for w in wanted), key=lambda game: game.latency)
@@ -67,6 +71,24 @@ class _Search:
         actions = model.read(solver.value)
         self.try_(actions)
         return actions
+
+    def polish(self, actions: Sequence[int], until: float) -> None:
+        """Play what a model has found, then change one action at a time while that helps; ``until``: of perf_counter."""
+        game = followed(self.tables, actions, self.evictions)
+        improved = True
+        while improved and time.perf_counter() < until:
+            improved, begun = False, Game(self.tables, self.evictions)
+            for e in range(self.tables.events):
+                for action in begun.legal():
+                    other = begun.copy()
+                    other.play(action)
+                    for wish in game.actions[e + 1 :]:
+                        other.follow(wish)
+                    if other.latency < game.latency:
+                        game, improved = other, True
+                begun.play(game.actions[e])
+        if game.latency < self.best.latency:
+            self.best = game
 
     def cut(self, model: GameModel, actions: list[int]) -> None:
         """Forbid the beginning of actions that cannot be played, up to the first illegal one.
@@ -104,10 +126,11 @@ def cp_sat(
     than MAX_STARTS possible starts of copies get the best of these plays and the bound of the linear relaxation.
     """
     started = time.perf_counter()
+    end = None if time_limit is None else started + time_limit
     search = _Search(instance, evictions, hint)
 
     def left(share: float = 1.0) -> float | None:
-        return None if time_limit is None else max(0.01, share * (time_limit - time.perf_counter() + started))
+        return None if end is None else max(0.01, share * (end - time.perf_counter()))
 
     candidates = Candidates(search.tables)
     starts = sum(len(candidates.starts(e)) for e in range(search.tables.events))
@@ -116,7 +139,7 @@ def cp_sat(
         search.bound = max(search.bound, linear)
     model: GameModel | None = None
     packed, rounds, half = False, 0, left(0.5)
-    while search.open and starts <= MAX_STARTS and (time_limit is None or time.perf_counter() < started + time_limit):
+    while search.open and starts <= MAX_STARTS and (end is None or time.perf_counter() < end):
         late = rounds >= UNPACKED or (half is not None and time.perf_counter() > started + half)
         if model is None or (late and not packed and starts <= MAX_PACKED):
             packed = model is not None
@@ -124,7 +147,8 @@ def cp_sat(
             model.limit(search.bound)
             for actions, choices in search.cuts:
                 model.forbid(actions, choices)
-        found = search.optimise(model, left(), seed, workers)
+        found = search.optimise(model, left(), seed + rounds, workers)
+        search.polish(search.best.actions if found is None else found, math.inf if end is None else end)
         if found is None:
             break
         rounds += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ class Tables:
         self.gain: list[int] = plain["gain"]
         self.steps, self.buffers, self.events = len(self.compute), len(self.define), len(self.step)
         self.supply = [max(c, m) for c, m in zip(self.compute, self.memory, strict=True)]
-        self.supplied = [0, *accumulate(self.supply)]  # [T + 1] of all steps before
+        self.supplied: list[int] = [0, *accumulate(self.supply)]  # [T + 1] of all steps before
         self.uses: list[list[int]] = [[] for _ in self.define]  # events of a storage, in order
         self.before: list[int] = []  # [U] the previous event of the storage, -1: none
         for e, b in enumerate(self.buffer):
@@ -118,7 +118,9 @@ class Game:
         """Take the action; the ticks it saves. Raises InstanceError if it is illegal."""
         move = self.move(action)
         if move is None:
-            raise InstanceError(f"action {action} of event {len(self.actions)} is illegal; choose one of {self.legal()}")
+            raise InstanceError(
+                f"action {action} of event {len(self.actions)} is illegal; choose one of {self.legal()}"
+            )
         return self._take(action, move)
 
     def follow(self, wanted: int) -> int:
@@ -232,16 +234,22 @@ class Game:
         n = self.tables.events
         served = np.zeros(n, bool)
         served[: len(self.actions)] = np.array(self.actions, int) != DROP
-        copies = np.full((2, n), NONE, np.int64)
-        for row, ends in zip(copies, (self.copies_in, self.copies_out), strict=True):
-            row[list(ends)] = list(ends.values())
-        return Plan(served, *copies, tuple(self.rectangles))
+        return Plan(served, by_event(n, self.copies_in), by_event(n, self.copies_out), tuple(self.rectangles))
+
+
+def by_event(events: int, times: Mapping[int, int]) -> np.ndarray:
+    """i64[U] of times by event, NONE elsewhere."""
+    column = np.full(events, NONE, np.int64)
+    column[list(times)] = list(times.values())
+    return column
 
 
 def followed(tables: Tables, wanted: Sequence[int], evictions: str = "charged") -> Game:
     """The episode that takes each event's wanted action, or the nearest legal one. Raises InstanceError for bad input."""
     if len(wanted) != tables.events or any(action not in (DROP, NO_COPY, COPY) for action in wanted):
-        raise InstanceError(f"a list of {len(wanted)} actions; give one of 0, 1 and 2 for each of {tables.events} events")
+        raise InstanceError(
+            f"a list of {len(wanted)} actions; give one of 0, 1 and 2 for each of {tables.events} events"
+        )
     game = Game(tables, evictions)
     for action in wanted:
         game.follow(int(action))

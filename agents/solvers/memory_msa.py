@@ -28,12 +28,11 @@ from typing import Any
 import numpy as np
 
 from dispatchgym.agents.solvers.base import Solution
-from dispatchgym.agents.solvers.memory_game import Tables, actions_of, followed, solution
+from dispatchgym.agents.solvers.memory_game import Tables, actions_of, by_event, followed, solution
 from dispatchgym.agents.solvers.memory_msa_segments import Mapper, Options
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory.instance import MemoryInstance
-from dispatchgym.instances.memory.plan import NONE, Plan, Rectangle
-
+from dispatchgym.instances.memory.plan import Plan, Rectangle
 
 ORDERS = ("boundedness", "size")
 
@@ -113,11 +112,8 @@ def assign(instance: MemoryInstance, options: Options | None = None) -> Mapping:
 def _plan(tables: Tables, mapper: Mapper) -> Plan:
     served = np.zeros(tables.events, bool)
     served[sorted(mapper.served)] = True
-    columns = np.full((2, tables.events), NONE, np.int64)
-    for row, times in zip(columns, (mapper.copy_in, mapper.copy_out), strict=True):
-        row[list(times)] = list(times.values())
-    rectangles = tuple(Rectangle(*block) for block in mapper.heap.blocks())
-    return Plan(served, *columns, rectangles)
+    copies = [by_event(tables.events, times) for times in (mapper.copy_in, mapper.copy_out)]
+    return Plan(served, copies[0], copies[1], tuple(Rectangle(*block) for block in mapper.heap.blocks()))
 
 
 def replayed(instance: MemoryInstance, options: Options | None = None, evictions: str = "charged") -> Solution:

@@ -128,8 +128,7 @@ def _mutation(rng: np.random.Generator, events: int) -> np.ndarray:
     """i64[n, 2]: a few events, near each other or anywhere, with other wishes."""
     count = min(int(rng.geometric(0.5)), events)
     centre = int(rng.integers(events))
-    if rng.random() < 0.5:
-        where = rng.integers(max(centre - 8, 0), min(centre + 9, events), count)
-    else:
-        where = rng.integers(0, events, count)
+    near = rng.random() < 0.5
+    low, high = (max(centre - 8, 0), min(centre + 9, events)) if near else (0, events)
+    where = rng.integers(low, high, count)
     return np.stack([where, rng.integers(0, 3, count)], axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dispatchgym.envs.adapters.fused import Step
 
-WIDE = {"i": np.int64, "f": np.float64}  # SyncVectorEnv collects Python numbers
+WIDE = {"i": np.int64, "u": np.int64, "f": np.float64}  # SyncVectorEnv collects Python numbers
 
 
 def device_infos(step: Step, there: np.ndarray, results: bool) -> dict[str, Any]:

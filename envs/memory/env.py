@@ -116,7 +116,10 @@ class MemoryMapping(Environment[MemoryInstance, MemoryProblem, MemoryState]):
 
     def metrics(self, problem: MemoryProblem, state: MemoryState) -> dict[str, Array]:
         """The simulated latency in ticks, and how often the program became faster; the validator reports the rest."""
-        return {"simulated": simulated_latency(problem, state), "speedup": problem.all_slow / state.latency}
+        return {
+            "simulated": simulated_latency(problem, state),
+            "speedup": problem.all_slow / jnp.maximum(state.latency, 1),
+        }
 
     def observe(self, problem: MemoryProblem, state: MemoryState) -> GraphObservation:
         return observe(problem, state, self.image)

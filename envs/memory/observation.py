@@ -9,7 +9,7 @@ from dispatchgym.envs.graph import GraphObservation
 from dispatchgym.envs.memory.moves import MemoryState, current, step_time
 from dispatchgym.envs.memory.problem import NEVER, Event, MemoryProblem
 from dispatchgym.envs.memory.spec import ACTION_COLUMNS, GLOBAL_COLUMNS, NODE_COLUMNS
-from dispatchgym.instances.memory.instance import READ, WRITE
+from dispatchgym.instances.memory.instance import READ
 from dispatchgym.instances.memory.plan import NONE
 
 MOST_STRETCH = 20.0
@@ -127,8 +127,8 @@ def _features(problem: MemoryProblem, state: MemoryState, e: Event) -> Array:
     excess = jnp.maximum(e.granules - problem.room, 0)
     displaces = jnp.where(during & ~own[:, None], problem.floor * excess, 0.0).sum(axis=1)
     gained = (saves + secured).astype(jnp.float32)
-    pin = (e.kind == WRITE) & m.legal[1]
-    stretch = jnp.where(m.legal[2], stay[1] / jnp.maximum(stay[2], 1), MOST_STRETCH)
+    choice = m.legal[1] & m.legal[2]
+    stretch = jnp.where(choice, jnp.minimum(stay[1] / jnp.maximum(stay[2], 1), MOST_STRETCH), 0.0)
     comes, goes = m.copy_in > NONE, m.copy_out > NONE
     next_step = jnp.where(e.next_step < NEVER, e.next_step, e.step)
     ready = jnp.where(m.ready < NEVER, m.ready, next_step)
@@ -157,7 +157,7 @@ def _features(problem: MemoryProblem, state: MemoryState, e: Event) -> Array:
         "keeps": served,
         "net": saves + secured - cost,
         "displaces": displaces,
-        "stretch": jnp.array([0, 1, 0]) * jnp.where(pin, jnp.minimum(stretch, MOST_STRETCH), 0.0),
+        "stretch": jnp.array([0, 1, 0]) * stretch,
         "worth": gained / jnp.maximum(gained + displaces, 1.0),
         "worth_at_price": gained / jnp.maximum(gained + cost, 1.0),
     }

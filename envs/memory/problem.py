@@ -89,6 +89,7 @@ def event_table(instance: MemoryInstance) -> Event:
     none = jnp.full(buffers, NEVER, jnp.int32)
     zero = jnp.zeros(buffers, jnp.int32)
     rows = (buffer, step, instance.event_kind, benefit)
+    behind: tuple[Array, ...]
     _, behind = jax.lax.scan(back, (none, none, zero, zero, zero), rows, length=count, reverse=True)
     of = (instance.granules, instance.demand, instance.output, instance.define, last)
     return Event(buffer, step, instance.event_kind, instance.gain, benefit, *(x[buffer] for x in of), *behind)

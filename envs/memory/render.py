@@ -18,8 +18,9 @@ from dispatchgym.envs.memory import waterfall
 from dispatchgym.envs.memory.moves import MemoryState
 from dispatchgym.envs.memory.problem import MemoryProblem
 from dispatchgym.envs.memory.scene import CHANNELS, Scene, page, scene
+from dispatchgym.instances.memory.plan import Rectangle
 
-IN, OUT = (208, 126, 30), (30, 126, 168)  # colours of the channels, which show on white and on black
+COLORS = ((208, 126, 30), (30, 126, 168))  # of the channels; they show on white and on black
 TENTHS = ".123456789#"
 
 
@@ -52,7 +53,8 @@ def ansi(shown: Scene, width: int = 76, height: int = 16) -> str:
         axis[at : at + len(text)] = text
     lines.append(f"{'':{name}} {''.join(axis)}".rstrip())
     for channel, shares in zip(CHANNELS, shown.shares(columns), strict=True):
-        lines.append(f"{channel:>{name}} {''.join(TENTHS[int(np.ceil(10 * share))] for share in shares)}")
+        tenths = np.ceil(10 * shares - 1e-9).astype(int)  # 10 * 0.7 is above 7
+        lines.append(f"{channel:>{name}} {''.join(TENTHS[n] for n in tenths)}")
     if shown.now is not None:
         lines.append(f"{'':{name}} {'':{shown.now * columns // shown.steps}}^ step {shown.now}")
     head = ", ".join(filter(None, [*(f"{label} {value}" for label, value in shown.figures.items()), shown.progress]))
@@ -81,7 +83,7 @@ def rgb_array(shown: Scene, width: int = 960, height: int = 540) -> np.ndarray:
         x, x1 = (round(left + at * unit) for at in (copy.first, copy.last + 1))
         y, y1 = (round(bottom - at * pitch) for at in (copy.stay.offset + copy.stay.granules, copy.stay.offset))
         _hatch(canvas.pixels[y:y1, x:x1], gantt.INK, -1 if copy.channel else 1)
-    for channel, color in enumerate((IN, OUT)):
+    for channel, color in enumerate(COLORS):
         base = bottom + (channel + 1) * strip
         canvas.box(left, base - strip + 2, right, base, gantt.TRACK)
         canvas.text(left - 3 * scale, base - strip / 2 - 2, CHANNELS[channel], gantt.FAINT, scale, anchor=1)
@@ -110,26 +112,26 @@ def _hatch(pixels: np.ndarray, color: Color, slope: int) -> None:
 
 
 _STYLE = """
-.box { stroke: #262a32; stroke-width: .4 } .copy { stroke: none }
-.now { stroke-width: 2 } .line { stroke: #262a32; stroke-width: 1.2; stroke-opacity: .7 }
+.box { stroke: #262a32; stroke-width: .4 } .now { stroke-width: 2 }
+.line { stroke: #262a32; stroke-width: 1.2; stroke-opacity: .7 }
 """
+_HATCHES = """<defs><pattern id="in" width="6" height="6" patternUnits="userSpaceOnUse">
+<path class="line" d="M0 6L6 0"/></pattern><pattern id="out" width="6" height="6" patternUnits="userSpaceOnUse">
+<path class="line" d="M0 0L6 6"/></pattern></defs>"""
+STRIP = 34  # height of a channel in the SVG [px]
 
 
-def svg(shown: Scene, title: str = "", width: int = 960, height: int = 420, strip: int = 34) -> str:
+def svg(shown: Scene, title: str = "", width: int = 960, height: int = 420) -> str:
     """Fast memory as a stand-alone SVG document of the given width [px], for light and dark backgrounds.
 
-    ``height`` [px] is that of the capacity, ``strip`` that of a channel. Stays, copies and channels tell on hover.
+    ``height`` [px] is that of the capacity. Stays, copies and channels tell on hover.
     """
     left, right, top = 30 + 8 * len(str(shown.capacity)), width - 24, 66 if title else 40
     bottom = top + height
-    end = bottom + 2 * (strip + 8)
+    end = bottom + 2 * (STRIP + 8)
     unit, pitch = (right - left) / shown.steps, height / shown.capacity
     out = page(width, end + 44, title or f"Fast memory: {shown.capacity} granules, {shown.steps} steps", _STYLE)
-    out.append(
-        '<defs><pattern id="in" width="6" height="6" patternUnits="userSpaceOnUse">'
-        '<path class="line" d="M0 6L6 0"/></pattern><pattern id="out" width="6" height="6" patternUnits="userSpaceOnUse">'
-        '<path class="line" d="M0 0L6 6"/></pattern></defs>'
-    )
+    out.append(_HATCHES)
     if title:
         out.append(f'<text class="title" x="{left}" y="24">{escape(title)}</text>')
     head = "   ".join(f"{label} {value}" for label, value in shown.figures.items())
@@ -145,37 +147,50 @@ def svg(shown: Scene, title: str = "", width: int = 960, height: int = 420, stri
         out.append(f'<path class="grid" d="M{x} {top}V{end + 4}"/>')
         out.append(f'<text class="faint" x="{x}" y="{end + 18}" text-anchor="middle">{tick}</text>')
     out.append(f'<text class="faint" x="{(left + right) / 2:g}" y="{end + 36}" text-anchor="middle">step</text>')
+    out += _boxes(shown, left, bottom, unit, pitch)
+    for channel in range(len(CHANNELS)):
+        out += _strip(shown, channel, left, right, bottom + (channel + 1) * (STRIP + 8))
+    if shown.now is not None:
+        line = f'd="M{left + (shown.now + 0.5) * unit:.2f} {top - 6}V{end}"'
+        out.append(f'<path class="now" stroke="rgb{gantt.MAKESPAN}" {line}><title>step {shown.now}</title></path>')
+    return "\n".join([*out, "</svg>\n"])
 
-    def box(first: int, last: int, low: int, high: int, looks: str, hover: str) -> str:
-        place = f'x="{left + first * unit:.2f}" y="{bottom - high * pitch:.2f}"'
-        extent = f'width="{(last + 1 - first) * unit:.2f}" height="{(high - low) * pitch:.2f}"'
+
+def _boxes(shown: Scene, left: int, bottom: int, unit: float, pitch: float) -> list[str]:
+    """The stays, hatched where they are copied, and their numbers where there is room."""
+
+    def box(first: int, last: int, r: Rectangle, looks: str, hover: str) -> str:
+        place = f'x="{left + first * unit:.2f}" y="{bottom - (r.offset + r.granules) * pitch:.2f}"'
+        extent = f'width="{(last + 1 - first) * unit:.2f}" height="{r.granules * pitch:.2f}"'
         return f"<rect {looks} {place} {extent}><title>{escape(hover)}</title></rect>"
 
-    for r, hover in zip(shown.stays, shown.hovers, strict=True):
-        looks = f'class="box" fill="rgb{gantt._color(r.buffer)}"'
-        out.append(box(r.first, r.last, r.offset, r.offset + r.granules, looks, hover))
+    out = [
+        box(r.first, r.last, r, f'class="box" fill="rgb{gantt._color(r.buffer)}"', hover)
+        for r, hover in zip(shown.stays, shown.hovers, strict=True)
+    ]
     for copy in shown.copies:
-        r, looks = copy.stay, f'class="copy" fill="url(#{CHANNELS[copy.channel]})"'
-        out.append(box(copy.first, copy.last, r.offset, r.offset + r.granules, looks, copy.hover))
+        looks = f'class="copy" fill="url(#{CHANNELS[copy.channel]})"'
+        out.append(box(copy.first, copy.last, copy.stay, looks, copy.hover))
     for r in shown.stays:
         if (r.last + 1 - r.first) * unit >= 7 * len(str(r.buffer)) + 4 and r.granules * pitch >= 12:
             x, y = left + (r.first + r.last + 1) / 2 * unit, bottom - (r.offset + r.granules / 2) * pitch + 4
+            # The colour of other text follows the background; that on a box must not.
             fill = f"fill:rgb{gantt._on(gantt._color(r.buffer))}"
             out.append(f'<text class="bar" x="{x:.2f}" y="{y:.2f}" style="{fill}">{r.buffer}</text>')
-    for channel, color in enumerate((IN, OUT)):
-        base = bottom + (channel + 1) * (strip + 8)
-        out.append(f'<rect class="track" x="{left}" y="{base - strip}" width="{right - left}" height="{strip}"/>')
-        out.append(f'<text class="faint" x="{left - 8}" y="{base - 10}" text-anchor="end">{CHANNELS[channel]}</text>')
-        for t in np.flatnonzero(shown.used[channel]).tolist():
-            used, supply = int(shown.used[channel, t]), int(shown.supply[t])
-            tall = strip * used / supply
-            out.append(
-                f'<rect fill="rgb{color}" x="{left + t * unit:.2f}" y="{base - tall:.2f}" width="{unit:.2f}" '
-                f'height="{tall:.2f}"><title>step {t}: copies {CHANNELS[channel]} take {used} of {supply}</title></rect>'
-            )
-    if shown.now is not None:
-        x = f"{left + (shown.now + 0.5) * unit:.2f}"
-        out.append(
-            f'<path class="now" stroke="rgb{gantt.MAKESPAN}" d="M{x} {top - 6}V{end}"><title>step {shown.now}</title></path>'
-        )
-    return "\n".join([*out, "</svg>\n"])
+    return out
+
+
+def _strip(shown: Scene, channel: int, left: int, right: int, base: int) -> list[str]:
+    """The use of a channel, step by step, above the line ``base``."""
+    name, unit = CHANNELS[channel], (right - left) / shown.steps
+    out = [
+        f'<rect class="track" x="{left}" y="{base - STRIP}" width="{right - left}" height="{STRIP}"/>',
+        f'<text class="faint" x="{left - 8}" y="{base - 10}" text-anchor="end">{name}</text>',
+    ]
+    for t in np.flatnonzero(shown.used[channel]).tolist():
+        used, supply = int(shown.used[channel, t]), int(shown.supply[t])
+        tall = STRIP * used / supply
+        place = f'x="{left + t * unit:.2f}" y="{base - tall:.2f}" width="{unit:.2f}" height="{tall:.2f}"'
+        hover = f"step {t}: copies {name} take {used} of {supply}"
+        out.append(f'<rect fill="rgb{COLORS[channel]}" {place}><title>{hover}</title></rect>')
+    return out

@@ -99,7 +99,7 @@ ACTION_COLUMNS = (
     Column("keeps", "1 if the buffer is in fast memory afterwards", "indicator"),
     Column("net", "saves + secured - cost", "time"),
     Column("displaces", "price of what the relaxed plan keeps where the space newly reserved exceeds its room", "time"),
-    Column("stretch", "NoCopy of a write: its stay over that of Copy, at most 20, which also stands for no Copy; else 0"),
+    Column("stretch", "NoCopy beside a legal Copy: supply of its steps newly reserved over Copy's, at most 20; else 0"),
     Column("worth", "(saves + secured) over their sum with displaces, 0 if nothing is saved"),
     Column("worth_at_price", "(saves + secured) over their sum with cost, 0 if nothing is saved"),
 )

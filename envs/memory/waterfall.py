@@ -47,7 +47,8 @@ def savings(problem: MemoryProblem, state: MemoryState, by: str = "buffer") -> l
         ticks[e] = max(compute[t], memory[t] - before) - max(compute[t], memory[t] - saved[t])
     number, count = (buffer, int(given.n_buffers)) if by == "buffer" else (step, int(given.n_steps))
     total = np.zeros((3, count), np.int64)
-    np.add.at(total, (slice(None), number), np.stack([np.ones(n, np.int64), served, ticks]))
+    for row, values in zip(total, (np.ones(n, np.int64), served, ticks), strict=True):
+        np.add.at(row, number, values)
     order = np.argsort(-total[2], kind="stable")
     return [Saving(f"{by} {i}", *total[:, i].tolist()) for i in order.tolist()]
 

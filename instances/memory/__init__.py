@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 
-def from_jax(function: Any, args: tuple[Any, ...] = (), name: str | None = None, **options: Any) -> Program:
+def from_jax(function: Any, *args: Any, **options: Any) -> Program:
     """The program that XLA's CPU compiler makes of a JAX function; see :func:`.extract.from_jax`."""
     from dispatchgym.instances.memory import extract
 
-    return extract.from_jax(function, args, name, **options)
+    return extract.from_jax(function, *args, **options)
 
 
 def coerce(value: MemoryInstance | str | os.PathLike[str]) -> MemoryInstance:

@@ -28,7 +28,7 @@ SMALL = 1024  # bytes and operations: steps with less of both, on no buffer, are
 
 def from_jax(
     function: Callable[..., Any],
-    args: Sequence[Any] = (),
+    *args: Any,
     name: str | None = None,
     donate: Sequence[int] = (),
     unroll: int = UNROLL,
@@ -41,6 +41,12 @@ def from_jax(
     ``float32`` is the bytes that count for a float32 element. Raises InstanceError for a function that does not compile, a
     loop that cannot be unrolled, an instruction that fits no fixed schedule, and a program without a buffer of 64 KiB.
     """
+    if not callable(function):
+        raise InstanceError(
+            f"a {type(function).__name__} is no function; give one that JAX can compile, then its arguments"
+        )
+    if name is not None and not (isinstance(name, str) and name):
+        raise InstanceError(f"name is {name!r}; give a text, such as name='mine'")
     label = name or str(getattr(function, "__name__", "program"))
     for what, value, low, high in (("unroll", unroll, 1, 4096), ("float32", float32, 1, 4)):
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

@@ -23,14 +23,14 @@ from dispatchgym.instances.memory.random_program import RandomProgram
 from dispatchgym.instances.memory.scenario import find_machine
 from dispatchgym.instances.memory.suites import TRAINING, program
 
-LARGEST_SHARE, SMALLEST_SHARE = -1.0, -4.0  # binary logarithms of the capacity over the peak of live granules
+LARGEST_SHARE, SMALLEST_SHARE = -0.5, -3.5  # binary logarithms of the capacity over the peak of live granules
 
 
 @dataclass(frozen=True)
 class Programs:
     """The training programs of the suites with at most ``most`` steps and events, each as likely, on some machines.
 
-    The capacity is 2^U[-4, -1] of the peak of live granules. ``programs`` names others than all training programs.
+    The capacity is 2^U[-3.5, -0.5] of the peak of live granules. ``programs`` names others than all training programs.
     Raises InstanceError where no program is small enough, and UnknownNameError for an unknown machine or program.
     """
 

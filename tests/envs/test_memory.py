@@ -23,6 +23,7 @@ from twins.memory_cases import LETTERS, SIZE, memory, random_memory, worked
 
 from dispatchgym.envs.adapters.single import SingleEnv
 from dispatchgym.envs.memory import MemoryMapping
+from dispatchgym.envs.memory.problem import Event
 from dispatchgym.envs.registry import make
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError
 from dispatchgym.instances.memory import MemoryInstance, load
@@ -50,6 +51,7 @@ class Moment(NamedTuple):
     """A state of both, before an action."""
 
     twin: MemoryTwin
+    problem: Any
     seen: dict[str, Any]  # columns by "node.name", "global.name" and "action.name", and the arrays
 
 
@@ -64,7 +66,7 @@ def moments(instance: MemoryInstance, script: str | int = 0, evictions: str = "c
         arrays = {name: np.asarray(array) for name, array in observe(problem, state).asdict().items()}
         parts = (("node", "nodes"), ("global", "globals"), ("action", "action_features"))
         columns = {f"{p}.{c}": arrays[a][..., i] for p, a in parts for i, c in enumerate(env.graph.names(p))}
-        yield Moment(twin, arrays | columns)
+        yield Moment(twin, problem, arrays | columns)
         if twin.over:
             return
         legal = np.flatnonzero(twin.mask())
@@ -73,12 +75,13 @@ def moments(instance: MemoryInstance, script: str | int = 0, evictions: str = "c
         twin.step(action)
 
 
+WORTH = ("saves", "secured", "cost", "net", "displaces", "space_time", "worth", "worth_at_price")
 EPISODES = [(seed, evictions) for evictions in ("charged", "free") for seed in range(12)]
 
 
 def test_nodes_show_the_twins_state() -> None:
     for seed, evictions in EPISODES:
-        for twin, seen in moments(random_memory(seed), seed, evictions=evictions):
+        for twin, _, seen in moments(random_memory(seed), seed, evictions=evictions):
             steps, buffers = twin.steps, twin.buffers
             rows = {name[5:]: column[:steps].tolist() for name, column in seen.items() if name.startswith("node.")}
             assert rows["supply_in"] == twin.residual_in
@@ -143,7 +146,7 @@ def after(twin: MemoryTwin, move: Move) -> dict[str, Any]:
 def test_actions_show_what_they_do() -> None:
     looked = [0, 0, 0]
     for seed, evictions in EPISODES:
-        for twin, seen in moments(random_memory(seed), seed, evictions=evictions):
+        for twin, _, seen in moments(random_memory(seed), seed, evictions=evictions):
             if twin.over:
                 continue
             t, b, _ = twin.events[twin.k]
@@ -157,6 +160,46 @@ def test_actions_show_what_they_do() -> None:
                 wanted = after(twin, move)
                 assert {name: seen[f"action.{name}"][action] for name in wanted} == wanted, (seed, twin.k, action)
     assert min(looked) > 50
+
+
+def test_actions_show_what_their_space_is_worth() -> None:
+    """Prices, room and floor of the relaxed plan, which test_memory_space.py builds by itself, summed over the new space."""
+    displacing = stretched = 0
+    for seed, evictions in EPISODES:
+        for twin, problem, seen in moments(random_memory(seed), seed, evictions=evictions):
+            if twin.over:
+                continue
+            _, b, kind = twin.events[twin.k]
+            event = Event(*np.asarray(problem.events[twin.k]).tolist())
+            paid, room, floor = (np.asarray(x) for x in (problem.price, problem.room, problem.floor))
+            moves = twin.moves()
+            stays = [0, 0, 0]
+            for action, move in enumerate(moves):
+                if move is None or move.rectangle is None:
+                    continue
+                first, last, _, size = move.rectangle
+                during = range(first, last + 1)
+                stays[action] = sum(twin._time(t, 0) for t in during)
+                row = {name: float(seen[f"action.{name}"][action]) for name in WORTH}
+                own = event.kept_so_far if kind == READ else (0, event.kept_all, event.kept)[action]
+                displaces = 0 if own else sum(floor[t] * max(0, size - int(room[t])) for t in during)
+                gained = row["saves"] + row["secured"]
+                cost = size * (paid[last + 1] - paid[first])
+                wanted = {
+                    "cost": cost,
+                    "net": gained - cost,
+                    "displaces": displaces,
+                    "space_time": stays[action] * twin.granules[b] / twin.capacity,
+                    "worth": gained / max(gained + displaces, 1),
+                    "worth_at_price": gained / max(gained + cost, 1),
+                }
+                assert {name: row[name] for name in wanted} == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+                displacing += displaces > 0
+            wanted = min(20, stays[1] / max(stays[2], 1)) if moves[1] and moves[2] else 0
+            assert seen["action.stretch"].tolist() == pytest.approx([0, wanted, 0], rel=1e-5)
+            stretched += wanted > 1
+    assert displacing > 20
+    assert stretched > 5
 
 
 def test_the_worked_example_is_shown() -> None:
@@ -188,7 +231,7 @@ def raster(rectangles: list[tuple[int, int, int, int]], twin: MemoryTwin) -> np.
 def test_the_picture_shows_what_is_reserved_and_what_moves_would_reserve() -> None:
     painted = np.zeros(3)
     for seed, evictions in EPISODES:
-        for twin, seen in moments(random_memory(seed), seed, evictions=evictions):
+        for twin, _, seen in moments(random_memory(seed), seed, evictions=evictions):
             image = seen["image"]
             assert (image.shape, image.dtype) == ((3, *SHAPE), np.float32)
             assert (image >= 0).all()
@@ -274,7 +317,7 @@ def test_an_unknown_option_is_named() -> None:
         make(ID, **small(ID), eviction="free")
 
 
-@pytest.mark.parametrize(("file", "instance"), [("tiny-worked", worked()), ("tiny-updates", random_memory(28))])
+@pytest.mark.parametrize(("file", "instance"), [("tiny-worked", worked()), ("tiny-updates", random_memory(2173))])
 def test_the_small_files_hold_the_cases_of_the_twin(file: str, instance: MemoryInstance) -> None:
     read = load(DATA / f"{file}.json")
     for name, value in vars(instance).items():

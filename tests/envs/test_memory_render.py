@@ -154,6 +154,14 @@ def test_svg_has_a_box_for_every_stay_and_hatches_every_copy() -> None:
         assert f"latency {played.twin.latency}" in text
 
 
+def test_any_episode_can_be_drawn() -> None:
+    for instance, script, evictions, moves in EPISODES[::7]:
+        played = play(instance, script, evictions, moves)
+        assert played.env.render(played.problem, played.state, "rgb_array").shape == (540, 960, 3)
+        lines = played.env.render(played.problem, played.state, "ansi").splitlines()
+        assert len(lines) == 1 + int(instance.capacity) + 3 + (not played.twin.over)
+
+
 def test_svg_tells_on_hover() -> None:
     played = play(worked(), "CCDNNCDC")
     text = played.env.render(played.problem, played.state, "svg")
@@ -200,8 +208,10 @@ def test_many_steps_and_granules_are_scaled() -> None:
 
     def copied_and_kept(instance: MemoryInstance) -> tuple[Any, Any]:
         problem = env.prepare(instance)
-        step = lambda state, action: (env.step(problem, state, action).state, None)  # noqa: E731
-        return problem, jax.lax.scan(step, env.reset(problem), np.array([2, 1]))[0]
+        state = env.reset(problem)
+        for action in (2, 1):
+            state = env.step(problem, state, np.int32(action)).state
+        return problem, state
 
     problem, state = jax.jit(copied_and_kept)(instance)
     lines = env.render(problem, state, "ansi").splitlines()

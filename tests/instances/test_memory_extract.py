@@ -94,7 +94,7 @@ def test_an_unrolled_scan_moves_slices() -> None:
     def scanned(w: Any, xs: Any) -> Any:
         return lax.scan(lambda h, x: (jnp.tanh(h @ w + x),) * 2, jnp.zeros((256, 256)), xs)[1]
 
-    made = from_jax(scanned, (array(256, 256), array(24, 256, 256)))
+    made = from_jax(scanned, array(256, 256), array(24, 256, 256))
     part = 256 * KIB  # of one array
     # an iteration: dot (h, w, result), tanh (dot, slice, h), update (h, slice)
     loop = [step for step in made.steps if "#" in step.name]
@@ -113,10 +113,10 @@ def test_an_update_of_a_donated_argument_is_in_place() -> None:
         return lax.dynamic_update_slice(cache, new, (at, 0)), new * 2
 
     args = (array(4096, 256), array(64, 256), jax.ShapeDtypeStruct((), jnp.int32))
-    kept, given = from_jax(function, args), from_jax(function, args, donate=(0,))
+    kept, given = from_jax(function, *args), from_jax(function, *args, donate=(0,))
     assert sum(s.bytes for s in kept.steps) > 8 * MIB  # a copy of the cache
     assert sum(s.bytes for s in given.steps) < MIB
-    assert given == from_jax(jax.jit(function, donate_argnums=0), args)  # as a jitted function has it
+    assert given == from_jax(jax.jit(function, donate_argnums=0), *args)  # as a jitted function has it
     instance = given.instance(MACHINES["tpu-v4i"], MIB)
     assert (instance.event_kind == UPDATE).sum() == 1
     assert instance.output[instance.event_buffer[instance.event_kind == UPDATE]].all()
@@ -128,7 +128,7 @@ def test_a_training_step_updates_its_parameters_in_place() -> None:
         scale = 1 / jnp.sqrt(sum(jnp.square(g).sum() for g in gradient))
         return [w - scale * g for w, g in zip(weights, gradient, strict=True)]
 
-    made = from_jax(step, LOOP_FREE["perceptron"][1], donate=(0,))
+    made = from_jax(step, *LOOP_FREE["perceptron"][1], donate=(0,))
     storages, events = made.storages()
     parameters = [b for b, s in enumerate(storages) if s.define < 0 and s.output]
     assert len(parameters) == 3
@@ -141,7 +141,7 @@ def test_gathers_and_scatters_move_rows() -> None:
     def function(table: Any, index: Any, rows: Any) -> Any:
         return table.at[index].add(rows), table[index].sum(0)
 
-    made = from_jax(function, (array(16_384, 64), jax.ShapeDtypeStruct((512,), jnp.int32), array(512, 64)))
+    made = from_jax(function, array(16_384, 64), jax.ShapeDtypeStruct((512,), jnp.int32), array(512, 64))
     table = 4 * MIB
     whole = sum(u.read + u.written >= table for u in made.uses)
     assert whole == 2  # of the copy that the update needs, since the table is the caller's
@@ -150,11 +150,11 @@ def test_gathers_and_scatters_move_rows() -> None:
 def test_arguments_may_be_arrays() -> None:
     args = LOOP_FREE["perceptron"][1]
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), args)
-    assert from_jax(perceptron, zeros) == from_jax(perceptron, args, name="perceptron")
+    assert from_jax(perceptron, *zeros) == from_jax(perceptron, *args, name="perceptron")
 
 
 def test_bfloat16_is_counted_by_halves() -> None:
-    full, half = (from_jax(*LOOP_FREE["perceptron"], float32=width) for width in (4, 2))
+    full, half = (from_jax(LOOP_FREE["perceptron"][0], *LOOP_FREE["perceptron"][1], float32=width) for width in (4, 2))
     assert 2 * half.peak_live() == full.peak_live()
     assert [2 * s.bytes for s in half.steps] == [s.bytes for s in full.steps]
     assert half.source["float32_bytes"] == 2
@@ -179,21 +179,23 @@ def broken(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: from_jax(never_ends, (array(512, 512),)), "has no trip count known to the compiler; use lax.scan or"),
-        (lambda: from_jax(too_long, (array(512, 512),)), "has 1000 iterations, more than the 64 to unroll"),
+        (lambda: from_jax(never_ends, array(512, 512)), "has no trip count known to the compiler; use lax.scan or"),
+        (lambda: from_jax(too_long, array(512, 512)), "has 1000 iterations, more than the 64 to unroll"),
         (
-            lambda: from_jax(chooses, (array(512, 512), jax.ShapeDtypeStruct((), jnp.bool_))),
+            lambda: from_jax(chooses, array(512, 512), jax.ShapeDtypeStruct((), jnp.bool_)),
             "chooses between computations at run time",
         ),
         (
-            lambda: from_jax(broken, (array(512, 512),)),
+            lambda: from_jax(broken, array(512, 512)),
             "function 'broken' does not compile on the CPU (ValueError: no such layer); correct it or its arguments",
         ),
-        (lambda: from_jax(perceptron, (array(2, 2),)), "does not compile on the CPU (TypeError: "),
+        (lambda: from_jax(perceptron, array(2, 2)), "does not compile on the CPU (TypeError: "),
         (
-            lambda: from_jax(lambda x: x + 1, (array(9),), name="tiny"),
+            lambda: from_jax(lambda x: x + 1, array(9), name="tiny"),
             "program 'tiny' has no array of 65536 bytes or more",
         ),
+        (lambda: from_jax("perceptron"), "a str is no function; give one that JAX can compile"),
+        (lambda: from_jax(perceptron, name=3), "name is 3; give a text"),
         (lambda: from_jax(perceptron, unroll=0), "unroll is 0; give an integer in 1..4096"),
         (lambda: from_jax(perceptron, float32=8), "float32 is 8; give an integer in 1..4"),
     ],

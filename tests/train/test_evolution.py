@@ -130,3 +130,20 @@ def test_nonsense_is_refused_before_anything_is_written(tmp_path, change, error,
     with pytest.raises(error, match=message):
         Trainer(replace(TINY, **change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_climbing_accepts_only_what_is_better_and_is_reproducible(tmp_path):
+    config = replace(TINY, climb=3, sigma=0.5, average=0.0, iterations=6)
+    for name in ("one", "two"):
+        Trainer(config, tmp_path / name).train()
+    gains = [line["train/gain"] for line in metrics(tmp_path / "one")]
+    assert min(gains) >= 0
+    assert max(gains) > 0
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "two")
+    trainer = Trainer(config, tmp_path / "three")
+    first = [p.detach().clone() for p in (trainer.network.index.bias, trainer.network.index.weight)]
+    gain = trainer.iterate()["train/gain"]
+    second = [p.detach() for p in (trainer.network.index.bias, trainer.network.index.weight)]
+    step = [np.stack([(a - b).numpy(), np.zeros(a.shape)]) for a, b in zip(first, second, strict=True)]
+    cost = trainer._costs(step[0], step[1], 0)  # back where it started, and where it is, on the same instances
+    assert (cost[0] > cost[1]) == (gain > 0)
