@@ -3,6 +3,7 @@
 benchmarks/job_shop_results.sh                                                        makes job_shop/*.json
 python benchmarks/throughput.py --peers --json benchmarks/results/throughput.json     makes throughput.json
 benchmarks/soc_results.sh                                                             makes soc/*.json
+python benchmarks/memory_results.py                                                   makes memory/programs.json
 python benchmarks/readme.py                                                           writes the tables
 """
 
@@ -13,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import memory_tables
 import soc_tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +45,13 @@ def main() -> None:
     """Replace what stands between the markers."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    blocks = (("results", table()), ("speed", speed()), ("soc", soc_tables.table()), ("soc-speed", soc_tables.speed()))
+    blocks = (
+        ("results", table()),
+        ("speed", speed()),
+        ("soc", soc_tables.table()),
+        ("soc-speed", soc_tables.speed()),
+        ("memory", memory_tables.table()),
+    )
     for name, lines in blocks:
         block = f"<!-- {name}:begin -->\n" + "\n".join(lines) + f"\n<!-- {name}:end -->"
         pattern = f"<!-- {name}:begin -->.*<!-- {name}:end -->"

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from dispatchgym.agents.solvers.memory_bounds_lp import MappingProgram
+from dispatchgym.agents.solvers.memory_exact_copies import Candidates
 from dispatchgym.agents.solvers.memory_exact_model import MappingModel
 from dispatchgym.agents.solvers.memory_exact_rules import GameModel
 from dispatchgym.agents.solvers.memory_game import DROP, Tables, followed
@@ -20,6 +21,17 @@ from dispatchgym.instances.extras import require
 from dispatchgym.instances.memory.instance import MemoryInstance
 
 TOLERANCE = 1e-6  # ticks, of a bound that CP-SAT states as a float; its arithmetic is that of integers
+
+
+# Candidates for starts of copies that a model may have: with twice as many it takes minutes and gigabytes to be built.
+MAX_STARTS = {"linear": 400_000, "relaxed": 200_000, "rules": 100_000}
+BUILT = 5_000  # of them in a second, about
+
+
+def affordable(tables: Tables, model: str, seconds: float | None) -> bool:
+    """Whether a kind of model (a key of MAX_STARTS) can be built within the time."""
+    count = Candidates(tables).count
+    return count <= MAX_STARTS[model] and (seconds is None or count <= BUILT * seconds)
 
 
 def proved(cp_model: Any, solver: Any, status: Any, tables: Tables) -> int:
@@ -42,8 +54,10 @@ def ideal_bound(instance: MemoryInstance) -> int:
 def lp_bound(
     instance: MemoryInstance, evictions: str = "charged", rules: bool = False, time_limit: float | None = None
 ) -> int:
-    """The linear relaxation, by HiGHS; ``ideal_bound`` if the time limit stops it."""
+    """The linear relaxation, by HiGHS; ``ideal_bound`` if the time limit stops it or the program is too large."""
     tables = Tables(instance)
+    if Candidates(tables).count > MAX_STARTS["linear"]:
+        return ideal_bound(instance)
     saved = MappingProgram(tables, evictions, rules).bound(time_limit)
     return max(ideal_bound(instance), tables.all_slow - math.floor(saved))
 
@@ -58,16 +72,23 @@ def relaxed_bound(
 ) -> int:
     """The optimum without offsets, by CP-SAT, or what it has proved of it by the time limit; at least the linear one.
 
-    The linear relaxation comes first and gets half of the time.
+    The linear relaxation comes first, and before the rules the optimum without them, each with half of the time left:
+    what is proved once need not be proved again. Programs that are too large for a model get the bounds before it.
     """
     cp_model = require("ortools.sat.python.cp_model", "exact", "CP-SAT")
-    started = time.perf_counter()
+    end = None if time_limit is None else time.perf_counter() + time_limit
+
+    def left(share: float = 1.0) -> float | None:
+        return None if end is None else max(0.01, share * (end - time.perf_counter()))
+
+    known = relaxed_bound(instance, evictions, False, left(0.5), seed, workers) if rules else 0
+    bound = max(known, lp_bound(instance, evictions, rules, left(0.5)))
     tables = Tables(instance)
-    bound = lp_bound(instance, evictions, rules, None if time_limit is None else time_limit / 2)
+    if not affordable(tables, "rules" if rules else "relaxed", left()):
+        return bound
     model = (GameModel if rules else MappingModel)(cp_model, tables, evictions)
     model.limit(bound)
     model.suggest(followed(tables, [DROP] * tables.events, evictions))
-    left = None if time_limit is None else max(0.01, time_limit - time.perf_counter() + started)
-    solver = configured(cp_model, left, seed, workers)
+    solver = configured(cp_model, left(), seed, workers)
     status = solver.solve(model.model)
     return max(bound, proved(cp_model, solver, status, tables))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispatchgym.agents.solvers.base import Solution
-from dispatchgym.agents.solvers.memory_bounds import lp_bound, proved
+from dispatchgym.agents.solvers.memory_bounds import affordable, lp_bound, proved, relaxed_bound
 from dispatchgym.agents.solvers.memory_exact_copies import Candidates
 from dispatchgym.agents.solvers.memory_exact_rules import GameModel
 from dispatchgym.agents.solvers.memory_game import COPY, NO_COPY, Game, Tables, actions_of, followed, solution
@@ -20,9 +20,8 @@ from dispatchgym.instances.extras import require
 from dispatchgym.instances.memory.instance import MemoryInstance
 
 MAX_SEQUENCES = 100_000  # of brute_force
-MAX_STARTS = 100_000  # candidates for starts of copies; building a larger model takes a minute and a gigabyte
 UNPACKED = 200  # optima without offsets that are tried before offsets are modelled
-MAX_PACKED = 2_000  # candidates in a model with offsets, whose boxes they are
+MAX_PACKED = 2_000  # candidates for starts of copies in a model with offsets, whose boxes they are
 
 
 class _Search:
@@ -65,7 +64,8 @@ class _Search:
         solver = configured(self.cp_model, time_limit, seed, workers)
         status = solver.solve(model.model, Callback())
         assert status != self.cp_model.INFEASIBLE, "the best play is a solution"
-        self.bound = max(self.bound, min(proved(self.cp_model, solver, status, self.tables), self.best.latency))
+        self.bound = max(self.bound, proved(self.cp_model, solver, status, self.tables))
+        assert self.bound <= self.best.latency, "no play beats a bound"
         if status != self.cp_model.OPTIMAL:
             return None
         actions = model.read(solver.value)
@@ -76,10 +76,15 @@ class _Search:
         """Play what a model has found, then change one action at a time while that helps; ``until``: of perf_counter."""
         game = followed(self.tables, actions, self.evictions)
         improved = True
-        while improved and time.perf_counter() < until:
+        while improved:
             improved, begun = False, Game(self.tables, self.evictions)
             for e in range(self.tables.events):
+                if time.perf_counter() > until:
+                    improved = False
+                    break
                 for action in begun.legal():
+                    if action == game.actions[e]:
+                        continue
                     other = begun.copy()
                     other.play(action)
                     for wish in game.actions[e + 1 :]:
@@ -122,8 +127,8 @@ def cp_sat(
     Every play is a solution of the model (``memory_exact_rules``) with the same latency, so each optimum is a bound, and one
     that can be played is optimal. Otherwise its first illegal action is forbidden, together with what led to it, and
     the search goes on; first without offsets, then with them. Starts from the best of ``hint``, copy-first, nocopy-first and
-    XLA's memory space assignment. Without a time limit it runs until it has proved the optimum. Programs with more
-    than MAX_STARTS possible starts of copies get the best of these plays and the bound of the linear relaxation.
+    XLA's memory space assignment. Without a time limit it runs until it has proved the optimum. Programs that are too
+    large for the model (``memory_bounds.affordable``) get the best of these plays and the bounds of the relaxations.
     """
     started = time.perf_counter()
     end = None if time_limit is None else started + time_limit
@@ -132,16 +137,17 @@ def cp_sat(
     def left(share: float = 1.0) -> float | None:
         return None if end is None else max(0.01, share * (end - time.perf_counter()))
 
-    candidates = Candidates(search.tables)
-    starts = sum(len(candidates.starts(e)) for e in range(search.tables.events))
     if search.open:
-        linear = lp_bound(instance, evictions, rules=True, time_limit=left(0.5))
-        search.bound = max(search.bound, linear)
+        search.bound = max(search.bound, relaxed_bound(instance, evictions, False, left(0.25), seed, workers))
+    if search.open:
+        search.bound = max(search.bound, lp_bound(instance, evictions, True, left(0.25)))
+    large = not affordable(search.tables, "rules", left())
+    small = Candidates(search.tables).count <= MAX_PACKED
     model: GameModel | None = None
     packed, rounds, half = False, 0, left(0.5)
-    while search.open and starts <= MAX_STARTS and (end is None or time.perf_counter() < end):
+    while search.open and not large and (end is None or time.perf_counter() < end):
         late = rounds >= UNPACKED or (half is not None and time.perf_counter() > started + half)
-        if model is None or (late and not packed and starts <= MAX_PACKED):
+        if model is None or (late and small and not packed):
             packed = model is not None
             model = GameModel(search.cp_model, search.tables, evictions, packed)
             model.limit(search.bound)

@@ -35,6 +35,11 @@ class Candidates:
         """Exclusive starts of a copy in for an event, ascending."""
         return range(self.written[e], self.latest[e] + 1)
 
+    @property
+    def count(self) -> int:
+        """The number of starts of all events, which the size of a model grows with."""
+        return sum(len(self.starts(e)) for e in range(len(self.latest)))
+
 
 class Window(NamedTuple):
     """The copies of one direction that lie within the steps first + 1 .. last - 1, and the supply of these steps."""

@@ -19,6 +19,7 @@ import numpy as np
 from dispatchgym.agents.solvers.base import Solution
 from dispatchgym.envs.core import Array
 from dispatchgym.envs.memory import MemoryMapping
+from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory.instance import MemoryInstance, MemorySize
 
 INSTEAD = np.array([[0, 2, 1], [1, 2, 0], [2, 1, 0]])  # wish -> order in which moves are tried
@@ -85,6 +86,9 @@ def local_search(
         return latency + copied / 2.0**32, actions
 
     given = [list(x) for x in (*([hint] if hint is not None else []), *starts)]
+    for listed in given:
+        if len(listed) != events or any(action not in (0, 1, 2) for action in listed):
+            raise InstanceError(f"a list of {len(listed)} actions; give one of 0, 1 and 2 for each of {events} events")
     greedy = [[wish] * length for wish in (2, 1, 0)]
     first = np.array([*greedy, *(x + [0] * (length - len(x)) for x in given)], np.int32)
     objective, actions = evaluate(first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dispatchgym.instances.base import InstanceError
 
@@ -31,6 +31,10 @@ class Machine:
                 f"machine {self.name!r}: fast memory moves {self.fast} bytes a second, slow memory {self.slow}; "
                 "the fast one must not be slower"
             )
+
+    def with_ratio(self, ratio: int) -> Machine:
+        """The same machine with fast memory of ``ratio`` times the bandwidth of slow memory."""
+        return replace(self, fast=ratio * self.slow)
 
 
 RATIO = 20  # fast over slow bandwidth, an assumption: no primary source was found

@@ -101,3 +101,9 @@ def test_linear_program_by_hand() -> None:
     program.row([(a, 1.0), (b, 1.0)], 1.5)  # 3 + 2 / 2
     assert 4.0 <= program.bound() <= 4.0 + 1e-9
     assert program.bound(time_limit=0.0) == pytest.approx(5.0)  # without a solution: both columns at 1
+
+
+def test_programs_that_are_too_large_for_a_model_get_the_ideal_bound() -> None:
+    instance = program("lstm_train@16MiB")
+    assert relaxed_bound(instance, rules=True) == ideal_bound(instance) == 16340233
+    assert ideal_bound(instance) * 1e6 / 2**34 == pytest.approx(946.2 + 4.9, abs=0.1)  # gains are rounded down

@@ -7,6 +7,7 @@ import pytest
 
 from dispatchgym.agents.solvers.memory_search import INSTEAD, local_search
 from dispatchgym.eval.validators.memory import validate
+from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory import named
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -54,3 +55,9 @@ def test_padding_changes_nothing():
 def test_every_wish_has_all_moves_to_fall_back_on():
     assert sorted(map(sorted, INSTEAD.tolist())) == [[0, 1, 2]] * 3
     assert INSTEAD[:, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("hint", [[0] * 3, [3] * 8, [0] * 9])
+def test_it_refuses_a_hint_that_is_no_plan(hint):
+    with pytest.raises(InstanceError, match="give one of 0, 1 and 2 for each of 8 events"):
+        local_search(worked(), hint=hint, rounds=1, lanes=32)

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from dispatchgym.instances import InstanceError, UnknownNameError
-from dispatchgym.instances.memory import MACHINES, MemoryInstance, Program, coerce, load, load_program, named, save
+from dispatchgym.instances.memory import (
+    MACHINES,
+    MemoryInstance,
+    Program,
+    coerce,
+    load,
+    load_program,
+    named,
+    program,
+    save,
+)
 from dispatchgym.instances.memory.instance import READ, UPDATE, WRITE
 from dispatchgym.instances.memory.machine import Machine
 
@@ -251,3 +261,13 @@ def test_a_program_without_large_buffers_has_nothing_to_decide() -> None:
         Program.checked("none", [], [], [])
     with pytest.raises(InstanceError, match="the capacity of 65535 bytes is below one granule"):
         program.instance(MACHINES["tpu-v4i"], 65535)
+
+
+def test_a_machine_with_another_ratio_gains_less_or_more():
+    made, machine = program("mlp_train"), MACHINES["tpu-v4i"]
+    gains = [made.instance(machine.with_ratio(ratio), 4 * 2**20).gain.sum() for ratio in (1, 10, 20)]
+    assert gains[0] == 0
+    assert gains[0] < gains[1] < gains[2]
+    assert machine.with_ratio(20) == machine
+    with pytest.raises(InstanceError, match="fast is 0; give a whole number above 0"):
+        machine.with_ratio(0)

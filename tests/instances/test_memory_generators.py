@@ -138,7 +138,7 @@ def test_programs_are_the_training_ones_that_fit() -> None:
         ):
             assert (getattr(cut, field) == getattr(pool[name], field)).all()
         share = int(cut.capacity) / (program(name).peak_live() / 65536)
-        assert 0.055 < share <= 0.5
+        assert 2**-3.5 - 0.03 < share <= 2**-0.5
     assert drawn == set(pool)
     assert len(pool) >= 10
 
