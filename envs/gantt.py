@@ -73,19 +73,19 @@ class Chart:
         return max(1, *(time for _, time, _ in self.marks))
 
 
-def _color(label: int) -> Color:
-    """A colour that text of :func:`_on` can be read on, and that shows on white and on black."""
+def color_of(label: int) -> Color:
+    """A colour that text of :func:`ink_on` can be read on, and that shows on white and on black."""
     lightness, saturation = ((0.62, 0.62), (0.50, 0.55), (0.72, 0.60))[label // 3 % 3]
     red, green, blue = colorsys.hls_to_rgb((0.57 + label * GOLDEN) % 1.0, lightness, saturation)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _on(color: Color) -> Color:
+def ink_on(color: Color) -> Color:
     """Black or white, whichever can be read on the colour."""
     return (20, 22, 26) if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 125 else (255, 255, 255)
 
 
-def _ticks(horizon: int, most: int) -> range:
+def ticks_of(horizon: int, most: int) -> range:
     """At most ``most`` + 1 round times from 0 to the horizon."""
     rough = max(horizon / most, 1)
     power = 10 ** math.floor(math.log10(rough))
@@ -106,7 +106,7 @@ def ansi(chart: Chart, width: int = 76) -> str:
     for bar in chart.bars:
         rows[bar.row, (bar.start <= middle) & (middle < bar.end)] = LABELS[bar.label % len(LABELS)]
     axis = [" "] * (columns + 1)
-    for tick in _ticks(horizon, max(columns // 12, 1)):
+    for tick in ticks_of(horizon, max(columns // 12, 1)):
         at, text = round(tick * columns / horizon), str(tick)
         axis[at : at + len(text)] = text
     head = ", ".join(filter(None, [*(f"{label} {time}" for label, time, _ in chart.marks), chart.progress]))
@@ -133,11 +133,11 @@ def rgb_array(chart: Chart, width: int = 960, height: int = 540, horizon: int | 
         canvas.box(left, y + gap, right, y + pitch - gap, TRACK)
         if pitch >= 6:
             canvas.text(left - 4 * scale, y + pitch / 2 - 2.5 * small, f"{chart.letter}{m}", FAINT, small, anchor=1)
-    for tick in _ticks(span, max((right - left) // (40 * scale), 1)):
+    for tick in ticks_of(span, max((right - left) // (40 * scale), 1)):
         canvas.box(left + tick * unit, top, left + tick * unit + 1, bottom + 2 * scale, GRID)
         canvas.text(left + tick * unit, bottom + 4 * scale, str(tick), FAINT, scale, anchor=0.5)
     for bar in sorted(chart.bars, key=lambda bar: (bar.end == bar.start, bar.start)):  # zero durations stay visible
-        color, y = _color(bar.label), top + bar.row * pitch
+        color, y = color_of(bar.label), top + bar.row * pitch
         x0, x1 = left + bar.start * unit, left + bar.end * unit
         separator = 1 if x1 - x0 >= 3 else 0
         canvas.box(x0, y + gap, x1 - separator, y + pitch - gap, color)
@@ -153,12 +153,12 @@ def rgb_array(chart: Chart, width: int = 960, height: int = 540, horizon: int | 
         extent, middle = (bar.end - bar.start) * unit, left + (bar.start + bar.end) / 2 * unit
         if extent >= Canvas.extent(str(bar.label), size) + 2 * size and pitch >= 7 * size:
             y = top + (bar.row + 0.5) * pitch - 2.5 * size
-            canvas.text(middle, y, str(bar.label), _on(_color(bar.label)), size, anchor=0.5)
+            canvas.text(middle, y, str(bar.label), ink_on(color_of(bar.label)), size, anchor=0.5)
     canvas.text(right, 6 * scale, chart.progress, FAINT, scale, anchor=1)
     return canvas.pixels
 
 
-_STYLE = """
+STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #262a32 }
 .title { font-size: 15px; font-weight: 600 } .faint { fill: #707782 }
 .bar { font-size: 11px; text-anchor: middle; pointer-events: none }
@@ -179,7 +179,7 @@ def svg(chart: Chart, title: str = "", width: int = 960, row: int = 26) -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 44}" width="{width}" role="img">',
         f"<title>{escape(title or chart.title)}</title>",
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
     ]
     if title:
         out.append(f'<text class="title" x="{left}" y="24">{escape(title)}</text>')
@@ -195,7 +195,7 @@ def svg(chart: Chart, title: str = "", width: int = 960, row: int = 26) -> str:
         out.append(
             f'<text class="faint" x="{left - 8}" y="{y + row / 2 + 4:g}" text-anchor="end">{chart.letter}{m}</text>'
         )
-    for tick in _ticks(span, max((right - left) // 80, 1)):
+    for tick in ticks_of(span, max((right - left) // 80, 1)):
         x_tick = round(left + tick * unit, 2)
         out.append(f'<path class="grid" d="M{x_tick} {top}V{bottom + 4}"/>')
         out.append(f'<text class="faint" x="{x_tick}" y="{bottom + 18}" text-anchor="middle">{tick}</text>')
@@ -208,7 +208,7 @@ def svg(chart: Chart, title: str = "", width: int = 960, row: int = 26) -> str:
         if (bar.end - bar.start) * unit >= 7 * len(str(bar.label)) + 4:
             x_mid, y_mid = left + (bar.start + bar.end) / 2 * unit, top + (bar.row + 0.5) * row + 4
             # The colour of other text follows the background; that on a bar must not.
-            fill = f"fill:rgb{_on(_color(bar.label))}"
+            fill = f"fill:rgb{ink_on(color_of(bar.label))}"
             out.append(f'<text class="bar" x="{x_mid:.2f}" y="{y_mid:g}" style="{fill}">{bar.label}</text>')
     return "\n".join([*out, "</svg>\n"])
 
@@ -218,6 +218,6 @@ def _svg_bar(bar: Bar, left: int, top: int, unit: float, row: int) -> str:
     x, y = left + bar.start * unit, top + bar.row * row
     hover = escape(f"{bar.hover}: {bar.start} to {bar.end}")
     return (
-        f'<rect x="{x:.2f}" y="{y + 2}" width="{extent:.2f}" height="{row - 4}" rx="2" fill="rgb{_color(bar.label)}">'
+        f'<rect x="{x:.2f}" y="{y + 2}" width="{extent:.2f}" height="{row - 4}" rx="2" fill="rgb{color_of(bar.label)}">'
         f"<title>{hover}</title></rect>"
     )

@@ -19,6 +19,7 @@ from dispatchgym.agents.solvers.memory_game import DROP, Tables, followed
 from dispatchgym.agents.solvers.workflow_exact import configured
 from dispatchgym.instances.extras import require
 from dispatchgym.instances.memory.instance import MemoryInstance
+from dispatchgym.instances.memory.suites import everything_fast
 
 TOLERANCE = 1e-6  # ticks, of a bound that CP-SAT states as a float; its arithmetic is that of integers
 
@@ -47,8 +48,7 @@ def proved(cp_model: Any, solver: Any, status: Any, tables: Tables) -> int:
 
 def ideal_bound(instance: MemoryInstance) -> int:
     """Every event served from fast memory, whatever its capacity."""
-    tables = Tables(instance)
-    return tables.latency(range(tables.events))
+    return everything_fast(instance)
 
 
 def lp_bound(

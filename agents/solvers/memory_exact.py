@@ -33,7 +33,8 @@ class _Search:
         wanted = [[action] * self.tables.events for action in (COPY, NO_COPY)]
         free = evictions == "free"
         wanted += [
-            actions_of(self.tables, assign(instance, Options(order=o, free_evictions=free)).plan) for o in ORDERS
+            actions_of(self.tables, assign(instance, Options(order=o, free_evictions=free)).plan, evictions)
+            for o in ORDERS
         ]
         if hint is not None:
             wanted.append(list(hint))

@@ -256,9 +256,14 @@ def followed(tables: Tables, wanted: Sequence[int], evictions: str = "charged") 
     return game
 
 
-def actions_of(tables: Tables, plan: Plan) -> list[int]:
-    """The actions that a plan wants: Copy for a read that is copied in, and for a write that is copied out."""
-    copied = np.where(np.array(tables.kind) == READ, plan.copy_in != NONE, plan.copy_out != NONE)
+def actions_of(tables: Tables, plan: Plan, evictions: str = "charged") -> list[int]:
+    """The actions that a plan wants: Copy for a read that is copied in, and for a write that is copied out.
+
+    Where copies out are free, an update is a Copy if it is copied in.
+    """
+    kind = np.array(tables.kind)
+    inward = kind == READ if evictions == "charged" else kind != WRITE
+    copied = np.where(inward, plan.copy_in != NONE, plan.copy_out != NONE)
     wanted: list[int] = np.where(~plan.served, DROP, np.where(copied, COPY, NO_COPY)).tolist()
     return wanted
 

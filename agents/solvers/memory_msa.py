@@ -126,7 +126,7 @@ def replayed(instance: MemoryInstance, options: Options | None = None, evictions
     options = replace(options or Options(), free_evictions=evictions == "free")
     tables = Tables(instance)
     plan = assign(instance, options).plan
-    return solution(followed(tables, actions_of(tables, plan), evictions), started)
+    return solution(followed(tables, actions_of(tables, plan, evictions), evictions), started)
 
 
 def msa(instance: MemoryInstance, **_: Any) -> Solution:

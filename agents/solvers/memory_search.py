@@ -8,7 +8,7 @@ best first. Deterministic for a seed and a number of rounds; a time limit only c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -65,11 +65,9 @@ def local_search(
     rounds: int | None = None,
     lanes: int = LANES,
     evictions: str = "charged",
-    starts: Sequence[Sequence[int]] = (),
-    progress: Callable[[int, int], None] | None = None,
     **_: Any,
 ) -> Solution:
-    """The best plan found from ``hint``, ``starts`` and the two greedy rules; ``rounds`` of 256 games each.
+    """The best plan found from ``hint`` and the greedy rules; ``rounds`` of ``lanes`` games each.
 
     Without a time limit 200 rounds, or fewer once 60 bring nothing; with one as many as it allows.
     """
@@ -85,7 +83,7 @@ def local_search(
         latency, copied, actions = (np.asarray(x)[: len(wishes)] for x in played.play(problem, full))
         return latency + copied / 2.0**32, actions
 
-    given = [list(x) for x in (*([hint] if hint is not None else []), *starts)]
+    given = [] if hint is None else [list(hint)]
     for listed in given:
         if len(listed) != events or any(action not in (0, 1, 2) for action in listed):
             raise InstanceError(f"a list of {len(listed)} actions; give one of 0, 1 and 2 for each of {events} events")
@@ -117,8 +115,6 @@ def local_search(
             best, plan = float(objective[at]), actions[at].astype(np.int32)
         done += 1
         took = time.perf_counter() - start
-        if progress is not None:
-            progress(done, int(best))
     seconds = time.perf_counter() - began
     return Solution(plan[:events].tolist(), int(best), "feasible", None, seconds, {"evictions": evictions})
 

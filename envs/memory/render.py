@@ -48,7 +48,7 @@ def ansi(shown: Scene, width: int = 76, height: int = 16) -> str:
         cells[np.ix_(high, wide)] = gantt.LABELS[r.buffer % len(gantt.LABELS)]
     lines = [f"{row * shown.capacity // rows:>{name}} {''.join(cells[row])}" for row in reversed(range(rows))]
     axis = [" "] * (columns + 1)
-    for tick in gantt._ticks(shown.steps, max(columns // 12, 1)):
+    for tick in gantt.ticks_of(shown.steps, max(columns // 12, 1)):
         at, text = tick * columns // shown.steps, str(tick)
         axis[at : at + len(text)] = text
     lines.append(f"{'':{name}} {''.join(axis)}".rstrip())
@@ -70,15 +70,15 @@ def rgb_array(shown: Scene, width: int = 960, height: int = 540) -> np.ndarray:
     bottom = height - 14 * scale - 2 * strip
     unit, pitch = (right - left) / shown.steps, (bottom - top) / shown.capacity
     canvas.box(left, top, right, bottom, gantt.TRACK)
-    for tick in gantt._ticks(shown.steps, max((right - left) // (40 * scale), 1)):
+    for tick in gantt.ticks_of(shown.steps, max((right - left) // (40 * scale), 1)):
         canvas.box(left + tick * unit, top, left + tick * unit + 1, height - 12 * scale, gantt.GRID)
         canvas.text(left + tick * unit, height - 9 * scale, str(tick), gantt.FAINT, scale, anchor=0.5)
-    for tick in gantt._ticks(shown.capacity, max((bottom - top) // (16 * scale), 1)):
+    for tick in gantt.ticks_of(shown.capacity, max((bottom - top) // (16 * scale), 1)):
         canvas.text(left - 3 * scale, bottom - tick * pitch - 5 * scale, str(tick), gantt.FAINT, scale, anchor=1)
     for r in shown.stays:
         x, y = left + r.first * unit, bottom - (r.offset + r.granules) * pitch
         x1, y1 = left + (r.last + 1) * unit, bottom - r.offset * pitch
-        canvas.box(x, y, x1 - (x1 - x >= 3), y1 - (y1 - y >= 3), gantt._color(r.buffer))
+        canvas.box(x, y, x1 - (x1 - x >= 3), y1 - (y1 - y >= 3), gantt.color_of(r.buffer))
     for copy in shown.copies:
         x, x1 = (round(left + at * unit) for at in (copy.first, copy.last + 1))
         y, y1 = (round(bottom - at * pitch) for at in (copy.stay.offset + copy.stay.granules, copy.stay.offset))
@@ -94,7 +94,7 @@ def rgb_array(shown: Scene, width: int = 960, height: int = 540) -> np.ndarray:
         x, y = (r.first + r.last + 1) / 2 * unit, (r.offset + r.granules / 2) * pitch
         fits = (r.last + 1 - r.first) * unit >= Canvas.extent(str(r.buffer), scale) + 2 * scale
         if fits and r.granules * pitch >= 7 * scale:
-            color = gantt._on(gantt._color(r.buffer))
+            color = gantt.ink_on(gantt.color_of(r.buffer))
             canvas.text(left + x, bottom - y - 2.5 * scale, str(r.buffer), color, scale, anchor=0.5)
     if shown.now is not None:
         at = left + (shown.now + 0.5) * unit
@@ -138,11 +138,11 @@ def svg(shown: Scene, title: str = "", width: int = 960, height: int = 420) -> s
     out.append(f'<text x="{left}" y="{top - 18}" xml:space="preserve">{head}</text>')
     out.append(f'<text class="faint" x="{right}" y="{top - 18}" text-anchor="end">{shown.progress}</text>')
     out.append(f'<rect class="track" x="{left}" y="{top}" width="{right - left}" height="{height}"/>')
-    for tick in gantt._ticks(shown.capacity, 8):
+    for tick in gantt.ticks_of(shown.capacity, 8):
         y = f"{bottom - tick * pitch:.2f}"
         out.append(f'<path class="grid" d="M{left - 4} {y}H{right}"/>')
         out.append(f'<text class="faint" x="{left - 8}" y="{y}" text-anchor="end">{tick}</text>')
-    for tick in gantt._ticks(shown.steps, max((right - left) // 80, 1)):
+    for tick in gantt.ticks_of(shown.steps, max((right - left) // 80, 1)):
         x = f"{left + tick * unit:.2f}"
         out.append(f'<path class="grid" d="M{x} {top}V{end + 4}"/>')
         out.append(f'<text class="faint" x="{x}" y="{end + 18}" text-anchor="middle">{tick}</text>')
@@ -165,7 +165,7 @@ def _boxes(shown: Scene, left: int, bottom: int, unit: float, pitch: float) -> l
         return f"<rect {looks} {place} {extent}><title>{escape(hover)}</title></rect>"
 
     out = [
-        box(r.first, r.last, r, f'class="box" fill="rgb{gantt._color(r.buffer)}"', hover)
+        box(r.first, r.last, r, f'class="box" fill="rgb{gantt.color_of(r.buffer)}"', hover)
         for r, hover in zip(shown.stays, shown.hovers, strict=True)
     ]
     for copy in shown.copies:
@@ -175,7 +175,7 @@ def _boxes(shown: Scene, left: int, bottom: int, unit: float, pitch: float) -> l
         if (r.last + 1 - r.first) * unit >= 7 * len(str(r.buffer)) + 4 and r.granules * pitch >= 12:
             x, y = left + (r.first + r.last + 1) / 2 * unit, bottom - (r.offset + r.granules / 2) * pitch + 4
             # The colour of other text follows the background; that on a box must not.
-            fill = f"fill:rgb{gantt._on(gantt._color(r.buffer))}"
+            fill = f"fill:rgb{gantt.ink_on(gantt.color_of(r.buffer))}"
             out.append(f'<text class="bar" x="{x:.2f}" y="{y:.2f}" style="{fill}">{r.buffer}</text>')
     return out
 

@@ -101,5 +101,5 @@ def page(width: int, height: int, title: str, style: str) -> list[str]:
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">',
         f"<title>{escape(title)}</title>",
-        f"<style>{gantt._STYLE}{style}</style>",
+        f"<style>{gantt.STYLE}{style}</style>",
     ]

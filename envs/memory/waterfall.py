@@ -96,7 +96,7 @@ def svg(
         out.append(f'<text class="title" x="{left}" y="24">{escape(title)}</text>')
     head = f"all slow {before}   latency {after}   ideal {ideal}"
     out.append(f'<text x="{left}" y="{top - 18}" xml:space="preserve">{head}</text>')
-    for tick in gantt._ticks(before, 8):
+    for tick in gantt.ticks_of(before, 8):
         x = f"{left + tick * unit:.2f}"
         out.append(f'<path class="grid" d="M{x} {top}V{bottom + 4}"/>')
         out.append(f'<text class="faint" x="{x}" y="{bottom + 18}" text-anchor="middle">{tick}</text>')

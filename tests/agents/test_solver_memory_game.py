@@ -82,8 +82,9 @@ def test_wishes_become_the_nearest_legal_actions(mode: str) -> None:
 def test_a_plan_wants_the_actions_it_came_from() -> None:
     for seed in range(40):
         tables = Tables(random_memory(seed))
-        game = followed(tables, np.random.default_rng(seed).integers(0, 3, tables.events).tolist())
-        assert actions_of(tables, game.plan()) == game.actions
+        for mode in MODES:
+            game = followed(tables, np.random.default_rng(seed).integers(0, 3, tables.events).tolist(), mode)
+            assert actions_of(tables, game.plan(), mode) == game.actions
 
 
 def test_padding_changes_nothing() -> None:
