@@ -3,24 +3,28 @@
 States are drawn from episodes of the network (some of the rule, above all at first). In each, some candidates are tried: the
 environment takes the candidate, then the rule plays to the end, on the instance's own future. That future is a sample of what
 the observation leaves open, so the loss, the expected cost under the network's probabilities, needs only one of them a state;
-all candidates of a state share it, which cancels most of its noise. (Moments are drawn per episode: where lengths vary, states
-of short episodes come up more often.) A cross-entropy with the
+all candidates of a state share it, which cancels most of its noise. (Moments are drawn per episode, among the states with more
+than one legal candidate: states of episodes with few of them come up more often.) A cross-entropy with the
 rule's own action decides between candidates that cost about the same: the network leaves the rule where that pays. One round
 improves on the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
-Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003).
+Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003). With ``refresh``, the network as it is then takes the
+rule's place wherever it has become better on the validation instances: further steps of policy iteration.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,10 +32,11 @@ from torch import Tensor
 from dispatchgym.agents.lanes import encode, play, stepper, to_torch
 from dispatchgym.envs.core import Environment, Policy, rollout
 from dispatchgym.envs.registry import door, lookup
-from dispatchgym.gnn.network import Step
+from dispatchgym.gnn.network import GraphScorer, Step
 from dispatchgym.instances.base import DispatchGymError
 from dispatchgym.train.settings import check_integers, check_name, check_numbers
 from dispatchgym.train.trainer import NetworkConfig, NetworkTrainer, find_rule
+from dispatchgym.train.validation import better
 
 KEY = jax.random.key(0)  # for rules, which are deterministic here
 GROUPS = 4  # of states by their moment, each rolled out until its last episode ends
@@ -50,6 +55,8 @@ class Config(NetworkConfig):
     pull: float = 0.02  # towards the rule's action, where nothing speaks clearly for another; at first 1
     pull_until: int = 60  # iterations over which the pull falls
     entropy: float = 0.0
+    relative: bool = False  # costs, and the validation, as shares of the rule's objective on the instance
+    refresh: int = 0  # iterations after which the network replaces the base, if it is better; 0: never
 
     def __post_init__(self) -> None:
         """Raises DispatchGymError for the first setting that cannot be."""
@@ -57,6 +64,7 @@ class Config(NetworkConfig):
         check_name(self, "base")
         check_integers(self, "states tries minibatches", 1)
         check_integers(self, "rule_until pull_until", 1)
+        check_integers(self, "refresh", 0)
         check_numbers(self, "rule_share pull", high=1.0)
         check_numbers(self, "entropy")
 
@@ -71,11 +79,25 @@ class Trainer(NetworkTrainer):
         self.base = find_rule(lookup(config.env), config.base)
         if self.base is None or self.base.stochastic:
             raise DispatchGymError(f"base {config.base!r} is no deterministic rule of {config.env}; name one that is")
+        self.champion: GraphScorer | None = None  # the network in the place of the rule
+        self.least = 1.0  # what the base's objective is of the rule's, on the validation instances
         super().__init__(config, folder, resume)
 
     def trials(self, env: Environment) -> Trials:
         """The jitted functions for one environment."""
         return _trials(env, self.config.base)
+
+    def extra(self) -> dict[str, Tensor]:
+        if self.champion is None:
+            return {}
+        weights = {f"champion.{k}": v for k, v in self.champion.state_dict().items()}
+        return weights | {"least": torch.tensor(self.least, dtype=torch.float64)}
+
+    def restore(self, extra: dict[str, Tensor]) -> None:
+        if "least" in extra:
+            self.least = float(extra["least"])
+            self.champion = copy.deepcopy(self.averaged)
+            self.champion.load_state_dict({k: extra[f"champion.{k}"] for k in self.champion.state_dict()})
 
     def iterate(self) -> dict[str, float]:
         """Play, try candidates in some of the states, learn what they cost."""
@@ -85,33 +107,64 @@ class Trainer(NetworkTrainer):
         trials = self.trials(env)
         problems = self.problems(name, jax.random.fold_in(self.key, self.step), c.batch)
         rng = np.random.default_rng([c.seed, self.step, 1])
-        actions, lengths, ratio = self._episodes(env, problems, rng)
-        moments = np.minimum(
-            (rng.random((c.batch, c.states)) * lengths[:, None]).astype(np.int32), lengths[:, None] - 1
-        )
-        states, seen, rule_action = trials.at(problems, jax.device_put(actions), jax.device_put(np.sort(moments, 1)))
+        actions, base_objective, ratio = self._episodes(env, problems, rng)
+        moments = np.sort(rng.random((c.batch, c.states), np.float32), 1)
+        states, seen, rule_action = trials.at(problems, jax.device_put(actions), jax.device_put(moments))
         step = Step(*map(to_torch, seen))
-        chosen = self._choose(env, problems, step, to_torch(rule_action))
-        objective = trials.costs(problems, states, chosen.to(torch.int32).numpy())
+        own = to_torch(rule_action) if self.champion is None else self._greedy(env, problems, step)
+        chosen = self._choose(env, problems, step, own)
+        first = chosen.to(torch.int32).numpy()
+        if self.champion is None:
+            objective = trials.costs(problems, states, first)
+        else:
+            objective = continued(env, problems, states, first, self.champion)
         cost = torch.from_numpy(objective if self.sense == "min" else -objective)
+        if c.relative:
+            cost = cost / torch.from_numpy(np.abs(base_objective)).clamp(min=1)[:, None, None]
         tried = step.action_mask.gather(-1, chosen)
         loss, regret = self._learn(env, problems, step, chosen, cost, tried)
         self.average()
-        return {"train/loss": loss, "train/regret_of_rule": regret, "train/played_to_rule": ratio}
+        if c.refresh and (self.step + 1) % c.refresh == 0:
+            self._refresh()
+        return {
+            "train/loss": loss,
+            "train/regret_of_rule": regret,
+            "train/played_to_rule": ratio,
+            "train/base": self.least,
+        }
+
+    def _refresh(self) -> None:
+        """The averaged network becomes the base if it is better than it."""
+        ratio = self.evaluate_beside(self.base, self.config.relative)["eval/ratio"]
+        if better(self.sense, ratio, self.least):
+            self.least = ratio
+            self.champion = copy.deepcopy(self.averaged)
+
+    @torch.no_grad()
+    def _greedy(self, env: Environment, problems: Any, step: Step) -> Tensor:
+        """i64[B, S]: the base network's action."""
+        assert self.champion is not None
+        logits, _ = self.champion(encode(self.champion, env, problems), step)
+        return logits.argmax(-1)
 
     def _episodes(
         self, env: Environment, problems: Any, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """(actions i32[B, T], decisions i32[B], mean objective of the network's episodes over the rule's)."""
+        """(actions i32[B, T], the base's objectives f64[B], mean objective of the network's episodes over the base's)."""
         c = self.config
-        ruled, rule_length, rule_objective = map(np.asarray, self.trials(env).rule(problems))
+        if self.champion is None:
+            ruled, ruled_objective = map(np.asarray, self.trials(env).rule(problems))
+        else:
+            own = play(env, problems, self.champion, 1)
+            ruled, ruled_objective = _padded(own.actions, env), own.objective[:, 0]
         played = play(env, problems, self.network, 1, self.random)
-        ratio = float(played.objective.mean() / rule_objective.mean())
+        ratio = float((played.objective[:, 0] / np.maximum(np.abs(ruled_objective), 1)).mean())
+        if not c.relative:
+            ratio = float(played.objective.mean() / ruled_objective.mean())
         share = max(c.rule_share, 1 - self.step / c.rule_until)
         by_rule = rng.random(len(ruled)) < share
-        actions, lengths = np.zeros_like(ruled), played.lengths[:, 0]
-        actions[:, : len(played.actions)] = played.actions[:, :, 0].T
-        return np.where(by_rule[:, None], ruled, actions), np.where(by_rule, rule_length, lengths), ratio
+        actions = np.where(by_rule[:, None], ruled, _padded(played.actions, env))
+        return actions.astype(np.int32), ruled_objective.astype(np.float64), ratio
 
     @torch.no_grad()
     def _choose(self, env: Environment, problems: Any, step: Step, rule_action: Tensor) -> Tensor:
@@ -147,7 +200,7 @@ class Trainer(NetworkTrainer):
 
     def evaluate(self) -> dict[str, float]:
         """Mean objective of greedy play over that of the rule, on fixed instances that training never draws."""
-        return self.evaluate_beside(self.base)
+        return self.evaluate_beside(self.base, self.config.relative)
 
 
 class Trials:
@@ -156,14 +209,18 @@ class Trials:
     def __init__(self, env: Environment, policy: Policy) -> None:
         def rule(problems: Any) -> tuple[Any, Any, Any]:
             played = rollout(env, policy, problems, KEY)
-            return played.actions.T, played.active.sum(0), played.objective
+            return played.actions.T, played.objective
 
         def at(problem: Any, actions: Any, moments: Any) -> tuple[Any, Any, Any]:
             def body(state: Any, action: Any) -> tuple[Any, Any]:
-                return env.step(problem, state, action).state, state
+                choice = (env.action_mask(problem, state).sum() > 1) & ~env.terminated(problem, state)
+                return env.step(problem, state, action).state, (state, choice)
 
-            _, states = jax.lax.scan(body, env.reset(problem), actions)
-            states = jax.tree.map(lambda leaf: leaf[moments], states)
+            _, (states, choice) = jax.lax.scan(body, env.reset(problem), actions)
+            count = jnp.cumsum(choice)  # the n-th state with a choice is the first where the count is n
+            number = jnp.floor(moments * count[-1]).astype(count.dtype) + 1
+            where = jnp.minimum(jnp.searchsorted(count, number), len(actions) - 1)
+            states = jax.tree.map(lambda leaf: leaf[where], states)
 
             def look(state: Any) -> tuple[Any, Any]:
                 o = env.observe(problem, state)
@@ -193,20 +250,53 @@ class Trials:
         self._cost = jax.jit(cost)
 
     def costs(self, problems: Any, states: Any, first: np.ndarray) -> np.ndarray:
-        """f64[B, S, C]: objective at the end if ``first`` i32[B, S, C] is taken in ``states`` [B, S], and the rule follows.
-
-        States that lie late in their episodes, which end soon, run apart from early ones, and one thread a core: a small
-        program of XLA's runs on the thread that calls it.
-        """
-        groups = math.gcd(first.shape[1], GROUPS)
-        parts = [slice(None)] if groups == 1 else np.split(np.arange(first.shape[1]), groups)
+        """f64[B, S, C]: objective at the end if ``first`` i32[B, S, C] is taken in ``states`` [B, S], and the rule follows."""
 
         def one(part: Any) -> np.ndarray:
             some = jax.tree.map(lambda leaf: leaf[:, part], states)
             return np.asarray(self._cost(problems, some, jax.device_put(first[:, part])), np.float64)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return np.concatenate(list(pool.map(one, parts)), axis=1)
+        return _grouped(one, first.shape[1])
+
+
+def continued(env: Environment, problems: Any, states: Any, first: np.ndarray, network: GraphScorer) -> np.ndarray:
+    """As :meth:`Trials.costs`, but a network plays to the end, greedily."""
+    jitted = stepper(env)
+    encoded = encode(network, env, problems)
+
+    @torch.no_grad()
+    def one(part: Any) -> np.ndarray:
+        tries = first.shape[2]
+        state = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, part], tries, axis=1), states)
+        action = first[:, part].reshape(len(first), -1)
+        for _ in range(env.max_steps):
+            state, ended, seen = jitted.step(problems, state, jax.device_put(action))
+            if np.asarray(ended).all():
+                break
+            action = network(encoded, Step(*map(to_torch, seen)))[0].argmax(-1).to(torch.int32).numpy()
+        objective = np.asarray(jitted.objective(problems, state), np.float64)
+        return objective.reshape(len(first), -1, tries)
+
+    return _grouped(one, first.shape[1])
+
+
+def _grouped(one: Callable[[Any], np.ndarray], states: int) -> np.ndarray:
+    """``one`` for parts of the states, joined along axis 1.
+
+    States that lie late in their episodes, which end soon, run apart from early ones, and one thread a core: a small
+    program of XLA's runs on the thread that calls it.
+    """
+    groups = math.gcd(states, GROUPS)
+    parts = [slice(None)] if groups == 1 else np.split(np.arange(states), groups)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(one, parts)), axis=1)
+
+
+def _padded(actions: np.ndarray, env: Environment) -> np.ndarray:
+    """i32[B, T] of a network's actions [n, B, 1]; 0 behind the end."""
+    padded = np.zeros((actions.shape[1], env.max_steps), np.int32)
+    padded[:, : len(actions)] = actions[:, :, 0].T
+    return padded
 
 
 @functools.lru_cache(maxsize=16)

@@ -102,12 +102,21 @@ class NetworkTrainer(ABC):
             self.random.set_state(extra["random"])
             self.averaged.load_state_dict({k: extra[f"average.{k}"] for k in self.averaged.state_dict()})
             self.best, self.spent = float(extra["best"]), float(extra["spent"])
+            self.restore(extra)
         self.run.open(self.step)
 
     def architecture(self) -> Architecture:
         """Of the network to train."""
         c = self.config
         return Architecture(c.width, c.layers, c.hidden, c.heads)
+
+    def extra(self) -> dict[str, torch.Tensor]:
+        """A hook: what else a save has to hold."""
+        return {}
+
+    def restore(self, extra: dict[str, torch.Tensor]) -> None:
+        """A hook: take it from a save again."""
+        return None
 
     def prepare_network(self) -> None:
         """A hook before anything is trained or written: other first weights."""
@@ -196,15 +205,19 @@ class NetworkTrainer(ABC):
         ratios = {f"eval/{name}": self.fixed[name].ratio(self.averaged) for name in self.config.validation}
         return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
 
-    def evaluate_beside(self, rule: Rule | None) -> dict[str, float]:
-        """Mean objective of greedy play over that of a rule (none: of random play) on the fixed instances."""
+    def evaluate_beside(self, rule: Rule | None, relative: bool = False) -> dict[str, float]:
+        """Mean objective of greedy play over that of a rule (none: of random play) on the fixed instances.
+
+        ``relative``: the mean of the instances' ratios instead of the ratio of the means.
+        """
         ratios = {}
         for name in self.config.validation:
             fixed = self.fixed[name]
             if name not in self._beside:
                 self._beside[name] = fixed.random_play[0] if rule is None else fixed.by_rule(rule)
             played = play(fixed.env, fixed.problems, self.averaged).objective[:, 0]
-            ratios[f"eval/{name}"] = float(played.mean() / self._beside[name].mean())
+            beside = self._beside[name]
+            ratios[f"eval/{name}"] = float((played / beside).mean() if relative else played.mean() / beside.mean())
         return ratios | {"eval/ratio": float(np.mean(list(ratios.values())))}
 
     def save(self) -> None:
@@ -214,6 +227,7 @@ class NetworkTrainer(ABC):
             "best": torch.tensor(self.best, dtype=torch.float64),
             "spent": torch.tensor(self.spent, dtype=torch.float64),
         } | {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        extra |= self.extra()
         self.run.save_state(self.step, self.optimizer, self.network, extra)
 
     def export(self, folder: Path) -> None:

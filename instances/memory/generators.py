@@ -1,4 +1,4 @@
-"""Training distributions of memory mapping, sampled on the device: random programs, and compiled ones at random capacities.
+"""Training distributions of memory mapping, sampled on the device: random programs, compiled ones, windows of them.
 
 Each is a frozen dataclass with a static ``size``; calling it with a key gives a :class:`MemoryInstance` of int32 device
 arrays and traces under jit and vmap. Streams of ``jax.random`` change between versions: scores use suites.
@@ -22,6 +22,7 @@ from dispatchgym.instances.memory.machine import GRANULE, Machine
 from dispatchgym.instances.memory.random_program import RandomProgram
 from dispatchgym.instances.memory.scenario import find_machine
 from dispatchgym.instances.memory.suites import TRAINING, program
+from dispatchgym.instances.memory.windows import longest, peak_granules, window
 
 LARGEST_SHARE, SMALLEST_SHARE = -0.5, -3.5  # binary logarithms of the capacity over the peak of live granules
 
@@ -47,12 +48,14 @@ class Programs:
     @cached_property
     def _members(self) -> list[tuple[MemoryInstance, int]]:
         """The instances, with a capacity of one granule for now, and the peak of live granules of each."""
+        fitting = [whole for whole in self._whole() if max(whole.size.steps, whole.size.events) <= self.most]
+        return [(whole, peak_granules(whole)) for whole in fitting]
+
+    def _whole(self) -> list[MemoryInstance]:
+        """The programs on the machines."""
         everything = tuple(name for family in TRAINING.values() for name in family)
         compiled = [program(name) for name in (everything if self.programs is None else self.programs)]
-        members = [
-            (p.instance(find_machine(m), GRANULE), p.peak_live() // GRANULE) for p in compiled for m in self.machines
-        ]
-        return [pair for pair in members if max(pair[0].size.steps, pair[0].size.events) <= self.most]
+        return [p.instance(find_machine(m), GRANULE) for p in compiled for m in self.machines]
 
     @cached_property
     def _pool(self) -> MemoryInstance:
@@ -74,20 +77,51 @@ class Programs:
         return replace(chosen, capacity=jnp.maximum(1, (share * peak).astype(jnp.int32)))
 
 
+@dataclass(frozen=True)
+class Windows(Programs):
+    """Windows of at most ``most`` steps and events of the training programs, ``cuts`` of each program and machine.
+
+    The cuts are the same in every process; a program that is small enough is one of its own. A cut has at least a quarter
+    of the steps that it could have. Otherwise as :class:`Programs`.
+    """
+
+    cuts: int = 12
+
+    @cached_property
+    def _members(self) -> list[tuple[MemoryInstance, int]]:
+        rng = np.random.default_rng(self.cuts)
+        members = []
+        for whole in self._whole():
+            for cut in range(self.cuts):
+                last = steps = int(whole.n_steps)
+                first = 0 if cut == 0 else int(rng.integers(max(steps - self.most // 4, 1)))
+                last = longest(whole, first, self.most)
+                if cut > 0:
+                    last = int(rng.integers(first + (last - first) // 4, last + 1))
+                part = window(whole, first, last)
+                if max(part.size.steps, part.size.events) <= self.most:
+                    members.append((part, peak_granules(part)))
+        return members
+
+
 MemoryGenerator = RandomProgram | Programs
 
-GENERATORS: dict[str, Callable[..., MemoryGenerator]] = {"random": RandomProgram, "programs": Programs}
+GENERATORS: dict[str, Callable[..., MemoryGenerator]] = {
+    "random": RandomProgram,
+    "programs": Programs,
+    "windows": Windows,
+}
 
 
 def generator(name: str, **parameters: Any) -> MemoryGenerator:
-    """The generator "random-TxB" (T steps, at most B buffers) or "programs-K" (at most K steps and events).
+    """The generator "random-TxB" (T steps, at most B buffers), "programs-K" or "windows-K" (at most K steps and events).
 
     As in ``generator("random-64x48")`` or ``generator("programs-512", machines=("tpu-v4i", "h100"))``. Raises
     UnknownNameError for another name and InstanceError for sizes or parameters that it refuses.
     """
-    found = re.fullmatch(r"random-([0-9]{1,9})x([0-9]{1,9})|programs-([0-9]{1,9})", name)
+    found = re.fullmatch(r"random-([0-9]{1,9})x([0-9]{1,9})|(?:programs|windows)-([0-9]{1,9})", name)
     if found is None:
-        raise UnknownNameError("generator", name, ("random-64x48", "programs-512"))
+        raise UnknownNameError("generator", name, ("random-64x48", "programs-512", "windows-200"))
     sizes = [int(number) for number in found.groups() if number is not None]
     parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     try:

@@ -10,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from dispatchgym.agents import checkpoint
+from dispatchgym.agents.lanes import encode, play, to_torch
 from dispatchgym.agents.rules.job_shop import RULES
+from dispatchgym.gnn.network import Step
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError
-from dispatchgym.train.rollout_improvement import KEY, Config, Trainer
+from dispatchgym.train.rollout_improvement import KEY, Config, Trainer, continued
 
 TINY = Config(
     generators=("taillard-4x3",),
@@ -57,10 +60,9 @@ def test_the_cost_of_a_candidate_is_that_of_playing_on_by_the_rule(tmp_path):
     (name,) = TINY.generators
     env, trials = trainer.envs[name], trainer.trials(trainer.envs[name])
     problems = trainer.problems(name, jax.random.key(3), 2)
-    actions, length, objective = map(np.asarray, trials.rule(problems))
-    assert (length == 12).all()
-    moments = np.array([[0, 5], [3, 11]], np.int32)
-    states, seen, rule_action = trials.at(problems, actions, moments)
+    actions, objective = map(np.asarray, trials.rule(problems))
+    share = np.array([[0.0, 0.45], [0.3, 0.999]], np.float32)
+    states, seen, rule_action = trials.at(problems, actions, share)
     mask = np.asarray(seen[0])
     first = np.broadcast_to(np.arange(env.graph.n_actions, dtype=np.int32), (2, 2, 4))
     costs = trials.costs(problems, states, np.ascontiguousarray(first))
@@ -68,10 +70,13 @@ def test_the_cost_of_a_candidate_is_that_of_playing_on_by_the_rule(tmp_path):
     step, observe = jax.jit(env.step), jax.jit(env.observe)
     for b in range(2):
         problem = jax.tree.map(lambda x, b=b: x[b], problems)
+        state, choices = env.reset(problem), []
+        for action in actions[b]:
+            if int(env.action_mask(problem, state).sum()) > 1:
+                choices.append(state)
+            state = step(problem, state, jnp.int32(action)).state
         for s in range(2):
-            state = env.reset(problem)
-            for action in actions[b, : moments[b, s]]:
-                state = step(problem, state, jnp.int32(action)).state
+            state = choices[int(share[b, s] * len(choices))]
             assert int(policy(observe(problem, state), KEY)) == int(rule_action[b, s])
             assert costs[b, s, int(rule_action[b, s])] == objective[b]
             for action in np.flatnonzero(mask[b, s]):
@@ -79,6 +84,42 @@ def test_the_cost_of_a_candidate_is_that_of_playing_on_by_the_rule(tmp_path):
                 while not env.terminated(problem, end):
                     end = step(problem, end, policy(observe(problem, end), KEY)).state
                 assert costs[b, s, action] == int(env.objective(problem, end))
+
+
+def test_the_cost_under_a_network_is_that_of_its_greedy_play(tmp_path):
+    trainer = Trainer(TINY, tmp_path / "run")
+    (name,) = TINY.generators
+    env = trainer.envs[name]
+    problems = trainer.problems(name, jax.random.key(3), 4)
+    played = play(env, problems, trainer.network)
+    shares = np.sort(np.random.default_rng(0).random((4, 4), np.float32), 1)
+    states, seen, _ = trainer.trials(env).at(problems, played.actions[:, :, 0].T.copy(), shares)
+    own = trainer.network(encode(trainer.network, env, problems), Step(*map(to_torch, seen)))[0].argmax(-1)
+    first = own.to(torch.int32).numpy()[:, :, None]
+    costs = continued(env, problems, states, first, trainer.network)
+    assert (costs[:, :, 0] == played.objective).all()
+
+
+def test_the_network_takes_the_place_of_the_base_where_it_is_better(tmp_path):
+    config = replace(TINY, refresh=10, relative=True, iterations=24)
+    bases: list[float] = []
+    trainer = Trainer(config, tmp_path / "whole")
+    trainer.train(lambda _, scalars: bases.append(scalars["train/base"]))
+    assert bases[0] == 1.0
+    assert min(bases) == bases[-1] < 1.0
+    assert trainer.champion is not None
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(done: int, _: dict) -> None:
+        if done >= 21:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        Trainer(config, tmp_path / "run").train(stop)
+    Trainer(config, tmp_path / "run", resume=True).train()
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
 def test_it_learns(whole):
@@ -113,6 +154,7 @@ def test_an_interrupted_run_goes_on_exactly(whole, tmp_path):
         ({"tries": 0}, DispatchGymError, "tries"),
         ({"rule_share": 1.5}, DispatchGymError, "rule_share"),
         ({"entropy": -1.0}, DispatchGymError, "entropy"),
+        ({"refresh": -1}, DispatchGymError, "refresh"),
     ],
 )
 def test_nonsense_is_refused_before_anything_is_written(tmp_path, change, error, message):
