@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dispatchgym.agents.solvers.memory_game import Tables, followed
+from dispatchgym.agents.solvers.memory_game import followed
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.agents.solvers.memory_msa import Options, assign, replayed
 from dispatchgym.envs.programs import let_go_of_programs
 from dispatchgym.eval.validators.base import Verdict

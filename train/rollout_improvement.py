@@ -7,14 +7,15 @@ all candidates of a state share it, which cancels most of its noise. (Moments ar
 than one legal candidate: states of episodes with few of them come up more often.) A cross-entropy with the
 rule's own action decides between candidates that cost about the same: the network leaves the rule where that pays. One round
 improves on the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
-Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003). With ``refresh``, the network as it is then takes the
-rule's place wherever it has become better on the validation instances: further steps of policy iteration.
+Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003). With ``refresh``, the network takes the rule's place
+whenever it has become better on the validation instances: further steps of policy iteration.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -49,7 +50,8 @@ class Config(NetworkConfig):
     base: str = "fdd_mwkr"  # rule that plays after the tried candidate; deterministic
     states: int = 8  # of each instance, at random moments of its episode
     tries: int = 8  # candidates tried in each: sampled by the network without replacement, and the rule's own
-    minibatches: int = 4  # optimiser steps an iteration, over disjoint instances
+    minibatches: int = 4  # optimiser steps of an epoch, over disjoint instances
+    epochs: int = 1  # of the states of an iteration
     rule_share: float = 0.2  # of the episodes that states are taken from, at the end; at first all are the rule's
     rule_until: int = 60  # iterations over which the share falls
     pull: float = 0.02  # towards the rule's action, where nothing speaks clearly for another; at first 1
@@ -62,7 +64,7 @@ class Config(NetworkConfig):
         """Raises DispatchGymError for the first setting that cannot be."""
         super().__post_init__()
         check_name(self, "base")
-        check_integers(self, "states tries minibatches", 1)
+        check_integers(self, "states tries minibatches epochs", 1)
         check_integers(self, "rule_until pull_until", 1)
         check_integers(self, "refresh", 0)
         check_numbers(self, "rule_share pull", high=1.0)
@@ -102,6 +104,8 @@ class Trainer(NetworkTrainer):
     def iterate(self) -> dict[str, float]:
         """Play, try candidates in some of the states, learn what they cost."""
         c = self.config
+        if c.refresh and self.step % c.refresh == 0 and (self.step or c.initial):
+            self._refresh()
         name = self.next_generator()
         env = self.envs[name]
         trials = self.trials(env)
@@ -124,8 +128,6 @@ class Trainer(NetworkTrainer):
         tried = step.action_mask.gather(-1, chosen)
         loss, regret = self._learn(env, problems, step, chosen, cost, tried)
         self.average()
-        if c.refresh and (self.step + 1) % c.refresh == 0:
-            self._refresh()
         return {
             "train/loss": loss,
             "train/regret_of_rule": regret,
@@ -188,7 +190,8 @@ class Trainer(NetworkTrainer):
         pull = max(c.pull, 1 - self.step / c.pull_until)
         static = {name: to_torch(x) for name, x in stepper(env).static(problems).items()}
         losses = []
-        for part in torch.randperm(len(cost), generator=self.random).chunk(c.minibatches):
+        shuffled = [torch.randperm(len(cost), generator=self.random).chunk(c.minibatches) for _ in range(c.epochs)]
+        for part in itertools.chain(*shuffled):
             encoded = self.network.encode({name: x[part] for name, x in static.items()})
             logits, _ = self.network(encoded, Step(*(x[part] for x in step)))
             logits = logits.gather(-1, chosen[part]).masked_fill(~tried[part], -1e9)

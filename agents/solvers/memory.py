@@ -6,14 +6,16 @@ Every solution's actions replay with the default options; objectives and bounds 
 from __future__ import annotations
 
 from dispatchgym.agents.solvers.base import Solver
+from dispatchgym.agents.solvers.memory_beam import beam_search
 from dispatchgym.agents.solvers.memory_exact import brute_force, cp_sat
-from dispatchgym.agents.solvers.memory_msa import msa, msa_repack, msa_size
+from dispatchgym.agents.solvers.memory_msa import msa, msa_repack, msa_size, msa_strict
 from dispatchgym.agents.solvers.memory_search import local_search
 
 _SOLVERS = (
-    Solver("msa", "XLA's memory space assignment, re-implemented, replayed by the rules of the game", msa),
-    Solver("msa_size", "the same with the largest buffers first", msa_size),
-    Solver("msa_repack", "the same with up to ten repacks", msa_repack),
+    Solver("msa", "XLA's memory space assignment, re-implemented, as near as the rules of the game come to it", msa),
+    Solver("msa_strict", "the same without the evictions that XLA grants though there is no bandwidth", msa_strict),
+    Solver("msa_size", "msa with the largest buffers first", msa_size),
+    Solver("msa_repack", "msa with up to ten repacks", msa_repack),
     Solver(
         "cp_sat",
         "Google OR-Tools CP-SAT on the rules of the game, cut until its optimum can be played",
@@ -25,6 +27,9 @@ _SOLVERS = (
     ),
     Solver(
         "local_search", "mutants of the best plan, 256 games at once, from the greedy rules", local_search, timed=True
+    ),
+    Solver(
+        "pilot_beam", "beam search, each partial game worth what a greedy rule makes of it", beam_search, timed=True
     ),
     Solver("brute_force", "every list of actions of a tiny instance", brute_force, exact=True),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dispatchgym.agents.solvers.memory_exact_copies import Candidates
-from dispatchgym.agents.solvers.memory_game import Tables
+from dispatchgym.agents.solvers.memory_tables import Tables, is_free
 from dispatchgym.instances.extras import require
 
 SIMPLEX = 50_000  # columns; beyond it the interior point method has been faster
@@ -25,6 +25,7 @@ class LinearProgram:
         self._row: list[int] = []
         self._column: list[int] = []
         self._value: list[float] = []
+        self.solution: np.ndarray | None = None  # f64[columns] of the last call of ``bound``, None if it was stopped
 
     def column(self, gain: float = 0.0) -> int:
         """A new variable."""
@@ -59,6 +60,7 @@ class LinearProgram:
             method="highs-ds" if n <= SIMPLEX else "highs-ipm",
             options={} if time_limit is None else {"time_limit": time_limit},
         )
+        self.solution = None if found.status else found.x
         y = np.zeros(m) if found.status else np.maximum(0.0, -found.ineqlin.marginals)
         reduced = gain - np.bincount(column, value * y[row], minlength=n)
         size = np.abs(limit) @ y + np.abs(gain).sum() + (np.abs(value) * y[row]).sum()
@@ -90,7 +92,7 @@ class MappingProgram(LinearProgram):
             self._arrive(e)
             if t.granules[t.buffer[e]] > t.capacity:
                 self.row([(self.served[e], 1.0)])
-        if evictions != "free":
+        if not is_free(evictions):
             for e in self.candidates.readers:
                 self._leave(e, rules)
         for q in range(t.steps):

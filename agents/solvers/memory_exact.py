@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispatchgym.agents.solvers.base import Solution
-from dispatchgym.agents.solvers.memory_bounds import affordable, lp_bound, proved, relaxed_bound
+from dispatchgym.agents.solvers.memory_bounds import affordable, lp_bound, relaxed_bound, stated
+from dispatchgym.agents.solvers.memory_bounds_coarse import proved
 from dispatchgym.agents.solvers.memory_exact_copies import Candidates
 from dispatchgym.agents.solvers.memory_exact_rules import GameModel
-from dispatchgym.agents.solvers.memory_game import COPY, NO_COPY, Game, Tables, actions_of, followed, solution
-from dispatchgym.agents.solvers.memory_msa import ORDERS, assign
-from dispatchgym.agents.solvers.memory_msa_segments import Options
+from dispatchgym.agents.solvers.memory_game import COPY, NO_COPY, Game, actions_of, followed, solution
+from dispatchgym.agents.solvers.memory_msa import assign
+from dispatchgym.agents.solvers.memory_msa_options import ORDERS, Options
+from dispatchgym.agents.solvers.memory_tables import Tables, is_free
 from dispatchgym.agents.solvers.workflow_exact import configured
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.extras import require
@@ -31,7 +33,7 @@ class _Search:
         self.cp_model = require("ortools.sat.python.cp_model", "exact", "CP-SAT")
         self.tables, self.evictions = Tables(instance), evictions
         wanted = [[action] * self.tables.events for action in (COPY, NO_COPY)]
-        free = evictions == "free"
+        free = is_free(evictions)
         wanted += [
             actions_of(self.tables, assign(instance, Options(order=o, free_evictions=free)).plan, evictions)
             for o in ORDERS
@@ -125,11 +127,12 @@ def cp_sat(
 ) -> Solution:
     """Google OR-Tools CP-SAT on the rules of the game without first fit, cut until its optimum can be played.
 
-    Every play is a solution of the model (``memory_exact_rules``) with the same latency, so each optimum is a bound, and one
-    that can be played is optimal. Otherwise its first illegal action is forbidden, together with what led to it, and
-    the search goes on; first without offsets, then with them. Starts from the best of ``hint``, copy-first, nocopy-first and
-    XLA's memory space assignment. Without a time limit it runs until it has proved the optimum. Programs that are too
-    large for the model (``memory_bounds.affordable``) get the best of these plays and the bounds of the relaxations.
+    Every play is a solution of the model (``memory_exact_rules``) with the same latency, so each optimum is a bound,
+    and one that can be played is optimal. Otherwise its first illegal action is forbidden, together with what led to
+    it, and the search goes on; first without offsets, then with them. Starts from the best of ``hint``, copy-first,
+    nocopy-first and XLA's memory space assignment. Without a time limit it runs until it has proved the optimum.
+    Programs that are too large for the model, or for one within the time limit (``memory_bounds.affordable``), get the
+    best of these plays and the bounds of the relaxations, as "feasible".
     """
     started = time.perf_counter()
     end = None if time_limit is None else started + time_limit
@@ -150,7 +153,7 @@ def cp_sat(
         late = rounds >= UNPACKED or (half is not None and time.perf_counter() > started + half)
         if model is None or (late and small and not packed):
             packed = model is not None
-            model = GameModel(search.cp_model, search.tables, evictions, packed)
+            model = GameModel(search.cp_model, search.tables, evictions, packed, stated(left()))
             model.limit(search.bound)
             for actions, choices in search.cuts:
                 model.forbid(actions, choices)

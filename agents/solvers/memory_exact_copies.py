@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dispatchgym.agents.solvers.memory_game import Tables
+import numpy as np
+
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.instances.memory.instance import READ
+
+MOST_TERMS = 1_000_000  # copies in the intervals of a model; without the others it is a relaxation
 
 
 class Candidates:
@@ -48,35 +53,51 @@ class Window(NamedTuple):
     copies: list[tuple[int, int]]  # (event, the earliest start or the latest deadline there: a step)
 
 
-def inward_windows(tables: Tables, candidates: Candidates) -> Iterator[Window]:
-    """All intervals that copies in may overfill."""
-    fetched = [e for e in range(tables.events) if candidates.starts(e)]
+def inward_windows(tables: Tables, candidates: Candidates, most: int = MOST_TERMS) -> Iterator[Window]:
+    """Intervals that copies in may overfill: all of them, or those with the fewest copies if all have more than ``most``."""
+    fetched = np.array([e for e in range(tables.events) if candidates.starts(e)], int)  # by step
+    if not fetched.size:
+        return
+    step, written = np.array(tables.step)[fetched], np.array(candidates.written)[fetched]
+    latest = np.array(candidates.latest)[fetched]
+    demand, supplied = np.array(tables.demand)[np.array(tables.buffer)[fetched]], np.array(tables.supplied)
+    newest = np.append(step[1:] != step[:-1], True)
+    rows: list[np.ndarray] = []  # (p, position of the last copy, copies, supply)
     for p in range(-1, tables.steps):
-        inside: list[tuple[int, int]] = []
-        need, bounding = 0, False
-        for at, e in enumerate(fetched):  # by step
-            start = max(p, candidates.written[e])
-            if start <= candidates.latest[e]:
-                inside.append((e, start))
-                need += tables.demand[tables.buffer[e]]
-                bounding |= start == p  # otherwise a later p holds the same copies in fewer steps
-            q = tables.step[e]
-            if at + 1 < len(fetched) and tables.step[fetched[at + 1]] == q:
-                continue
-            supply = tables.supplied[q] - tables.supplied[p + 1] if q > p else 0
-            if bounding and need > supply:
-                yield Window(supply, inside.copy())
+        start = np.maximum(p, written)
+        inside = start <= latest
+        bounding = np.cumsum(inside & (start == p)) > 0  # otherwise a later p holds the same copies in fewer steps
+        supply = np.where(step > p, supplied[step] - supplied[p + 1], 0)
+        at = np.flatnonzero(newest & bounding & (np.cumsum(demand * inside) > supply))
+        rows.append(np.stack([np.full_like(at, p), at, np.cumsum(inside)[at], supply[at]]))
+    for p, at, _, supply in _fewest(np.concatenate(rows, axis=1), most).T.tolist():
+        start = np.maximum(p, written[: at + 1])
+        here = np.flatnonzero(start <= latest[: at + 1])
+        yield Window(supply, list(zip(fetched[here].tolist(), start[here].tolist(), strict=True)))
 
 
-def outward_windows(tables: Tables, deadlines: dict[int, list[int]]) -> Iterator[Window]:
-    """All intervals that copies out may overfill; ``deadlines`` of each write, ascending."""
-    for p in sorted({tables.step[e] for e in deadlines}):
-        for q in sorted({q for times in deadlines.values() for q in times if q > p}):
-            inside = [
-                (e, max(d for d in times if d <= q))
-                for e, times in deadlines.items()
-                if tables.step[e] >= p and times and times[0] <= q
-            ]
-            supply = tables.supplied[q] - tables.supplied[p + 1]
-            if sum(tables.demand[tables.buffer[e]] for e, _ in inside) > supply:
-                yield Window(supply, inside)
+def outward_windows(tables: Tables, deadlines: dict[int, list[int]], most: int = MOST_TERMS) -> Iterator[Window]:
+    """The same for copies out; ``deadlines`` of each write, ascending."""
+    writes = [e for e in sorted(deadlines) if deadlines[e]]
+    if not writes:
+        return
+    release = np.array([tables.step[e] for e in writes])
+    first = np.array([deadlines[e][0] for e in writes])
+    demand, supplied = np.array([tables.demand[tables.buffer[e]] for e in writes]), np.array(tables.supplied)
+    times = np.array(sorted({q for e in writes for q in deadlines[e]}))
+    rows: list[np.ndarray] = []
+    for p in np.unique(release):
+        inside = (release >= p) & (first <= times[:, None])  # [times, writes]
+        supply = supplied[times] - supplied[p + 1]
+        at = np.flatnonzero((times > p) & (inside @ demand > supply))
+        rows.append(np.stack([np.full_like(at, p), times[at], inside.sum(1)[at], supply[at]]))
+    for p, q, _, supply in _fewest(np.concatenate(rows, axis=1), most).T.tolist():
+        here = [e for e, r, d in zip(writes, release, first, strict=True) if r >= p and d <= q]
+        yield Window(supply, [(e, deadlines[e][bisect_right(deadlines[e], q) - 1]) for e in here])
+
+
+def _fewest(rows: np.ndarray, most: int) -> np.ndarray:
+    """Of the columns (p, q, copies, supply) those with the fewest copies, of at most ``most`` copies in all, in order."""
+    by_copies = np.argsort(rows[2], kind="stable")
+    kept = by_copies[np.cumsum(rows[2][by_copies]) <= most]
+    return rows[:, np.sort(kept)]

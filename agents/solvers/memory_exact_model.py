@@ -11,8 +11,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from dispatchgym.agents.solvers.memory_exact_copies import Candidates, Window, inward_windows, outward_windows
-from dispatchgym.agents.solvers.memory_game import COPY, DROP, NO_COPY, Game, Tables
+from dispatchgym.agents.solvers.memory_exact_copies import (
+    MOST_TERMS,
+    Candidates,
+    Window,
+    inward_windows,
+    outward_windows,
+)
+from dispatchgym.agents.solvers.memory_game import COPY, DROP, NO_COPY, Game
+from dispatchgym.agents.solvers.memory_tables import Tables, is_free
 from dispatchgym.instances.memory.instance import READ, UPDATE
 
 
@@ -23,12 +30,20 @@ class MappingModel:
     and not before the exclusive start a, ``out[q]`` is copied out after a write and before the step q. Copies of one
     direction share a preemptive channel, for which it is necessary and sufficient that those within any interval need no
     more than its supply (earliest deadline first). An update is a read and a write: it is served if the contents stay
-    or are fetched, and only what later events need must be copied out; the game asks for more.
+    or are fetched, and only what later events need must be copied out; the game asks for more. ``most``: copies in the
+    intervals of either direction that the model states; with fewer it is built faster and its bound is weaker.
     """
 
-    def __init__(self, cp_model: Any, tables: Tables, evictions: str = "charged", packed: bool = False) -> None:
+    def __init__(
+        self,
+        cp_model: Any,
+        tables: Tables,
+        evictions: str = "charged",
+        packed: bool = False,
+        most: int = MOST_TERMS,
+    ) -> None:
         self.tables, self.candidates, self.model = tables, Candidates(tables), cp_model.CpModel()
-        self.free = evictions == "free"
+        self.free, self.weighted = is_free(evictions), cp_model.LinearExpr.weighted_sum
         n = tables.events
         self.served = [self.model.new_bool_var(f"served{e}") for e in range(n)]
         self.stays: list[Any] = [None] * n
@@ -40,10 +55,10 @@ class MappingModel:
                 self.model.add(self.served[e] == 0)
         for e in self.candidates.readers if not self.free else ():
             self._leave(e)
-        for window in inward_windows(tables, self.candidates):
+        for window in inward_windows(tables, self.candidates, most):
             self._within(window, self.late)
         deadlines = {e: [q for q in self._deadlines(e) if q in out] for e, out in self.out.items()}
-        for window in outward_windows(tables, deadlines):
+        for window in outward_windows(tables, deadlines, most):
             self._within(window, self.out)
         self.load = self._capacity()
         self.offset = self._pack() if packed else []
@@ -94,7 +109,8 @@ class MappingModel:
 
     def _within(self, window: Window, literals: Any) -> None:
         demand, buffer = self.tables.demand, self.tables.buffer
-        self.model.add(sum(demand[buffer[e]] * literals[e][at] for e, at in window.copies) <= window.supply)
+        copies, needs = [literals[e][at] for e, at in window.copies], [demand[buffer[e]] for e, _ in window.copies]
+        self.model.add(self.weighted(copies, needs) <= window.supply)
 
     def _capacity(self) -> list[list[Any]]:
         """In each step the storages in fast memory fit; their sizes, as terms."""

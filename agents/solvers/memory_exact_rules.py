@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dispatchgym.agents.solvers.memory_exact_copies import MOST_TERMS
 from dispatchgym.agents.solvers.memory_exact_model import MappingModel
-from dispatchgym.agents.solvers.memory_game import Game, Tables
+from dispatchgym.agents.solvers.memory_game import Game
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.instances.memory.instance import UPDATE, WRITE
 
 
@@ -20,8 +22,15 @@ class GameModel(MappingModel):
     that is not stays until its last event.
     """
 
-    def __init__(self, cp_model: Any, tables: Tables, evictions: str = "charged", packed: bool = False) -> None:
-        super().__init__(cp_model, tables, evictions, packed)
+    def __init__(
+        self,
+        cp_model: Any,
+        tables: Tables,
+        evictions: str = "charged",
+        packed: bool = False,
+        most: int = MOST_TERMS,
+    ) -> None:
+        super().__init__(cp_model, tables, evictions, packed, most)
         self.held: dict[tuple[int, int], Any] = {}  # (write, step): stays for its copy out alone
         self.ends: list[tuple[int, Any]] = []  # (write, supply up to which copies out have taken all afterwards)
         self.taken: list[tuple[int, int, Any]] = []  # (event, step): lies in the interval of a copy in for it or before

@@ -9,64 +9,23 @@ from __future__ import annotations
 import copy
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from dispatchgym.agents.solvers.base import Solution
 from dispatchgym.agents.solvers.memory_heap import first_fit
+from dispatchgym.agents.solvers.memory_tables import Tables, is_free
 from dispatchgym.instances.base import InstanceError
-from dispatchgym.instances.memory.instance import READ, UPDATE, WRITE, MemoryInstance
+from dispatchgym.instances.memory.instance import READ, UPDATE, WRITE
 from dispatchgym.instances.memory.plan import NONE, Plan, Rectangle
 
 DROP, NO_COPY, COPY = range(3)
 NEVER = 2**40  # step after which slow memory holds what only fast memory has
-PREFERENCES = ((DROP, NO_COPY), (NO_COPY, COPY, DROP), (COPY, NO_COPY, DROP))  # of a wanted action
 
-
-class Tables:
-    """An instance in plain Python, without padding, and what follows from it."""
-
-    def __init__(self, instance: MemoryInstance) -> None:
-        plain: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in vars(instance.trimmed()).items()}
-        self.compute: list[int] = plain["compute"]
-        self.memory: list[int] = plain["memory"]
-        self.capacity: int = plain["capacity"]
-        self.granules: list[int] = plain["granules"]
-        self.define: list[int] = plain["define"]
-        self.output: list[int] = plain["output"]
-        self.demand: list[int] = plain["demand"]
-        self.buffer: list[int] = plain["event_buffer"]
-        self.step: list[int] = plain["event_step"]
-        self.kind: list[int] = plain["event_kind"]
-        self.gain: list[int] = plain["gain"]
-        self.steps, self.buffers, self.events = len(self.compute), len(self.define), len(self.step)
-        self.supply = [max(c, m) for c, m in zip(self.compute, self.memory, strict=True)]
-        self.supplied: list[int] = [0, *accumulate(self.supply)]  # [T + 1] of all steps before
-        self.uses: list[list[int]] = [[] for _ in self.define]  # events of a storage, in order
-        self.before: list[int] = []  # [U] the previous event of the storage, -1: none
-        for e, b in enumerate(self.buffer):
-            self.before.append(self.uses[b][-1] if self.uses[b] else -1)
-            self.uses[b].append(e)
-        self.last = [self.step[uses[-1]] for uses in self.uses]
-        self.next_write = [self.steps] * self.events  # [U] step of the storage's next write
-        for uses in self.uses:
-            for e, after in zip(uses[-2::-1], uses[:0:-1], strict=True):
-                self.next_write[e] = self.next_write[after] if self.kind[after] == READ else self.step[after]
-
-    @property
-    def all_slow(self) -> int:
-        """Ticks of the program with everything in slow memory."""
-        return self.supplied[-1]
-
-    def latency(self, served: Iterable[int]) -> int:
-        """Ticks of the program with these events served from fast memory."""
-        saved = [0] * self.steps
-        for e in served:
-            saved[self.step[e]] += self.gain[e]
-        return sum(max(c, m - s) for c, m, s in zip(self.compute, self.memory, saved, strict=True))
+# Which actions are tried for a wanted one, in order. Where Drop is illegal the storage is held, and NoCopy changes nothing.
+PREFERENCES = ((DROP, NO_COPY, COPY), (NO_COPY, COPY, DROP), (COPY, NO_COPY, DROP))
 
 
 class Move(NamedTuple):
@@ -81,10 +40,13 @@ class Move(NamedTuple):
 
 
 class Game:
-    """One episode; ``evictions``: "charged", or "free" where contents defined in fast memory are in slow memory too."""
+    """One episode; ``evictions``: "charged", or "free" where contents defined in fast memory are in slow memory too.
+
+    Raises InstanceError for other evictions.
+    """
 
     def __init__(self, tables: Tables, evictions: str = "charged") -> None:
-        self.tables, self.free = tables, evictions == "free"
+        self.tables, self.free = tables, is_free(evictions)
         self.actions: list[int] = []
         self.latency = tables.all_slow
         self.saved = [0] * tables.steps

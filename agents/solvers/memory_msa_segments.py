@@ -7,31 +7,16 @@ copy, an eviction where slow memory has no copy yet, a prefetch, or else slow me
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatchgym.agents.solvers.memory_game import Tables
 from dispatchgym.agents.solvers.memory_heap import Heap
 from dispatchgym.agents.solvers.memory_msa_copies import CopyResource
+from dispatchgym.agents.solvers.memory_msa_options import Options
 from dispatchgym.agents.solvers.memory_msa_picker import Picker
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.instances.memory.instance import UPDATE
-
-
-@dataclass(frozen=True)
-class Options:
-    """Named as in XLA, with its defaults; -1: no limit. Overlap ratios are those of its unit tests."""
-
-    order: str = "boundedness"  # or "size"
-    scale: bool = True  # memory-boundedness over the root of the size
-    max_retries: int = 1
-    max_repacks: int = 0
-    max_outstanding_prefetches: int = -1
-    max_outstanding_evictions: int = -1
-    enforce_prefetch_fifo_order: bool = False
-    min_overlap: float = 0.8  # of copies with computation
-    preferred_overlap: float = 1.5
-    max_overlap_to_memory: float = 10.0  # longest stay without a copy, in copies of the whole of fast memory
-    free_evictions: bool = False  # take no bandwidth, and outputs need not be evicted: the game's mode "free"
 
 
 @dataclass
@@ -40,6 +25,7 @@ class Attempt:
 
     b: int
     retry: int
+    barred: Set[int] = frozenset()  # updates that are to be served from slow memory
     place: str = ""  # of the newest allocation: "fast", "slow" or none yet
     block: int = -1  # of the newest allocation in fast memory, with its offset and last step
     low: int = -1
@@ -89,10 +75,13 @@ class Mapper:
         self.copy_in |= attempt.copy_in
         self.copy_out |= attempt.copy_out
 
-    def assign(self, b: int, retry: int) -> Attempt:
-        """Serve all segments of a storage, as far as fast memory can; stops where the attempt must be undone."""
+    def assign(self, b: int, retry: int, barred: Set[int] = frozenset()) -> Attempt:
+        """Serve all segments of a storage, as far as fast memory can; stops where the attempt must be undone.
+
+        ``barred``: updates that are to be served from slow memory.
+        """
         tables, uses = self.tables, self.tables.uses[b]
-        a = Attempt(b, retry)
+        a = Attempt(b, retry, barred)
         if tables.define[b] < 0:
             a.place, a.slow_since = "slow", -1
             since = -1
@@ -111,7 +100,8 @@ class Mapper:
     def _segment(self, a: Attempt, since: int, e: int) -> None:
         """From the step ``since`` to the use e."""
         use = self.tables.step[e]
-        fast = (stayed := self._stay(a, since, e)) is True
+        barred = e in a.barred
+        fast = (stayed := False if barred else self._stay(a, since, e)) is True
         if not fast:
             if a.place == "fast" and a.slow_since is None:
                 self._evict(a, use)
@@ -119,7 +109,7 @@ class Mapper:
                     return
             elif not a.place:
                 a.place, a.slow_since = "slow", since
-            fast = (fetched := self._prefetch(a, e)) is True
+            fast = (fetched := False if barred else self._prefetch(a, e)) is True
             if not fast:
                 a.place = "slow"
                 a.out_of_memory |= stayed is None or fetched is None
@@ -167,7 +157,7 @@ class Mapper:
             a.uncommit = True
             return
         if not self.evictions.add(start, end, need):
-            if a.retry < self.options.max_retries - 1:
+            if a.retry < self.options.max_retries - 1 or not self.options.waive:
                 a.uncommit = True
                 return
             self.evictions.add(start, end, 0)

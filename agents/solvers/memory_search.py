@@ -1,6 +1,6 @@
 """Local search over the moves of a memory mapping, hundreds of whole games at once on the device.
 
-A plan is a wish per event; a wish that is not legal becomes the next one of its row in ``INSTEAD``. Every round plays
+A plan is a wish per event; a wish that is not legal becomes the next one of its row in ``PREFERENCES``. Every round plays
 mutants of the best plan: some wishes changed at random, and the changes that helped in the last rounds together, the
 best first. Deterministic for a seed and a number of rounds; a time limit only cuts the rounds.
 """
@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispatchgym.agents.solvers.base import Solution
+from dispatchgym.agents.solvers.memory_game import PREFERENCES
 from dispatchgym.envs.core import Array
 from dispatchgym.envs.memory import MemoryMapping
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory.instance import MemoryInstance, MemorySize
 
-INSTEAD = np.array([[0, 2, 1], [1, 2, 0], [2, 1, 0]])  # wish -> order in which moves are tried
 LANES = 256
 ROUNDS = 200
 MERGED = 64  # lanes of a round that join what helped before
@@ -34,7 +34,7 @@ class Games:
 
     def __init__(self, size: MemorySize, evictions: str) -> None:
         self.env = env = MemoryMapping(size, evictions)
-        order = jnp.asarray(INSTEAD)
+        order = jnp.asarray(PREFERENCES)
 
         def play(problem: Any, wishes: Array) -> tuple[Array, Array, Array]:
             def turn(state: Any, wish: Array) -> tuple[Any, Array]:
@@ -62,12 +62,13 @@ def local_search(
     time_limit: float | None = None,
     seed: int = 0,
     hint: Sequence[int] | None = None,
+    starts: Sequence[Sequence[int]] = (),
     rounds: int | None = None,
     lanes: int = LANES,
     evictions: str = "charged",
     **_: Any,
 ) -> Solution:
-    """The best plan found from ``hint`` and the greedy rules; ``rounds`` of ``lanes`` games each.
+    """The best plan found from ``hint``, other ``starts`` and the greedy rules; ``rounds`` of ``lanes`` games each.
 
     Without a time limit 200 rounds, or fewer once 60 bring nothing; with one as many as it allows.
     """
@@ -83,7 +84,7 @@ def local_search(
         latency, copied, actions = (np.asarray(x)[: len(wishes)] for x in played.play(problem, full))
         return latency + copied / 2.0**32, actions
 
-    given = [] if hint is None else [list(hint)]
+    given = [list(start) for start in (*starts, *(() if hint is None else (hint,)))]
     for listed in given:
         if len(listed) != events or any(action not in (0, 1, 2) for action in listed):
             raise InstanceError(f"a list of {len(listed)} actions; give one of 0, 1 and 2 for each of {events} events")
@@ -120,8 +121,18 @@ def local_search(
 
 
 def _merges(helped: list[tuple[float, np.ndarray]]) -> list[np.ndarray]:
-    """The changes that helped, the best n of them together for n = 2, 3, ...; where two disagree, the better one holds."""
-    return [np.concatenate([change for _, change in helped[:n]][::-1]) for n in range(2, len(helped) + 1)]
+    """The changes that helped, the best n of them together for n = 2, 3, ...; where two disagree, the better one holds.
+
+    Each has one row an event, however many changes went into it: what helps is merged again and again.
+    """
+    merged = []
+    together: dict[int, int] = {}
+    for n, (_, change) in enumerate(helped):
+        for event, wish in change.tolist():
+            together.setdefault(event, wish)
+        if n > 0:
+            merged.append(np.array(list(together.items()), np.int64))
+    return merged
 
 
 def _mutation(rng: np.random.Generator, events: int) -> np.ndarray:
@@ -130,5 +141,5 @@ def _mutation(rng: np.random.Generator, events: int) -> np.ndarray:
     centre = int(rng.integers(events))
     near = rng.random() < 0.5
     low, high = (max(centre - 8, 0), min(centre + 9, events)) if near else (0, events)
-    where = rng.integers(low, high, count)
-    return np.stack([where, rng.integers(0, 3, count)], axis=1)
+    where = np.unique(rng.integers(low, high, count))
+    return np.stack([where, rng.integers(0, 3, len(where))], axis=1)

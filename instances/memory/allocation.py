@@ -3,6 +3,7 @@
 It is what is left of memory mapping when it is settled what fast memory holds and when. Files are those of google/minimalloc
 (Moffitt and others, "MiniMalloc", ASPLOS 2023): a header ``id,lower,upper,size``, one buffer a line, the lifetime half-open,
 [lower, upper); the capacity stands in the name of the file (``A.1048576.csv``), and a solution adds the column ``offset``.
+Times and sizes are whole numbers in any unit; sizes, offsets and capacity share theirs, mostly bytes.
 """
 
 from __future__ import annotations
@@ -38,13 +39,31 @@ class Allocation:
 
     @classmethod
     def checked(
-        cls, names: Sequence[str], lower: Any, upper: Any, size: Any, capacity: int | None = None, where: str = ""
+        cls,
+        names: Sequence[str],
+        lower: Any,
+        upper: Any,
+        size: Any,
+        capacity: int | None = None,
+        where: str = "",
+        lines: Sequence[int] = (),
     ) -> Allocation:
-        """From [N] names, times and sizes. Raises InstanceError, beginning with ``where`` and naming the buffer."""
+        """From [N] names, times and sizes; a buffer lives in [lower, upper), sizes and capacity are in one unit.
+
+        Raises InstanceError, beginning with ``where`` and naming the buffer, and of a file with these ``lines`` its line:
+        no buffer, a name that is no text or is listed twice, a value that is no whole number or beyond 2**53, a size or
+        lifetime below 1, and a buffer or a capacity that cannot be.
+        """
+        capacity = checked_capacity(capacity, where)
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.isprintable() for name in names):
+            raise InstanceError(
+                f"{where}the names are {ascii(names)[:60]}; give a list of texts without control characters"
+            )
         names = tuple(names)
 
         def buffer(i: int) -> str:
-            return f"{where}buffer {names[i]!r}"
+            line = f"line {lines[i]}: " if i < len(lines) else ""
+            return f"{where}{line}buffer {names[i]!r}"
 
         columns: list[np.ndarray] = []
         for column, values in (("lower", lower), ("upper", upper), ("size", size)):
@@ -55,7 +74,7 @@ class Allocation:
                     "and at least one buffer"
                 )
             for i, value in enumerate(array.tolist()):
-                if not isinstance(value, int) or not abs(value) <= MAX_VALUE:
+                if not isinstance(value, int) or isinstance(value, bool) or not abs(value) <= MAX_VALUE:
                     raise InstanceError(f"{buffer(i)}: {column} is {value!r}; give a whole number of at most 2**53")
             columns.append(array.astype(np.int64))
         lower, upper, size = columns
@@ -77,14 +96,17 @@ class Allocation:
         return cls(names, lower, upper, size, capacity)
 
     def load(self) -> int:
-        """The largest sum of sizes that are live at one time: no allocation has a smaller peak."""
+        """The largest sum of sizes that are live at one time, in their unit: no allocation has a smaller peak."""
         times, at = np.unique(np.concatenate([self.lower, self.upper]), return_inverse=True)
         change = np.zeros(len(times), np.int64)
         np.add.at(change, at, np.concatenate([self.size, -self.size]))
         return int(change.cumsum().max())
 
     def peak(self, offsets: Any) -> int:
-        """The top of the highest buffer. Raises InstanceError naming two buffers that collide, or one that is misplaced."""
+        """The top of the highest buffer of an allocation, i64[N] offsets in the unit of the sizes.
+
+        Raises InstanceError naming two buffers that collide, or one that lies outside of the memory.
+        """
         low = np.asarray(offsets)
         if low.shape != self.size.shape or low.dtype.kind not in "iu":
             raise InstanceError(
@@ -106,12 +128,24 @@ class Allocation:
         return int(top.max())
 
 
+def checked_capacity(capacity: Any, where: str = "") -> int | None:
+    """The capacity as an int, None if there is none. Raises InstanceError, beginning with ``where``."""
+    if capacity is None:
+        return None
+    whole = isinstance(capacity, (int, np.integer)) and not isinstance(capacity, bool)
+    if not whole or not 1 <= capacity <= MAX_VALUE:
+        raise InstanceError(f"{where}the capacity is {ascii(capacity)[:40]}; give a whole number in 1..2**53")
+    return int(capacity)
+
+
 def parse(text: str, capacity: int | None = None, where: str = "") -> Allocation:
     """An allocation problem from the text of a CSV file; other columns than the four and ``offset`` are refused.
 
-    Raises InstanceError, beginning with ``where`` and naming line or buffer.
+    Raises InstanceError, beginning with ``where`` and naming the line and the column or buffer.
     """
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    if not isinstance(text, str):
+        raise InstanceError(f"{where}a {type(text).__name__} is no text; give that of a CSV file")
+    rows, lines = _rows(text, where)
     header = [name.strip() for name in rows[0]] if rows else []
     if sorted(set(header) - {"offset"}) != sorted(COLUMNS) or len(set(header)) < len(header):
         raise InstanceError(
@@ -122,10 +156,14 @@ def parse(text: str, capacity: int | None = None, where: str = "") -> Allocation
     lower: list[int] = []
     upper: list[int] = []
     size: list[int] = []
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in zip(lines[1:], rows[1:], strict=True):
         if len(row) != len(header):
             raise InstanceError(f"{where}line {number} has {len(row)} fields; give {len(header)}")
         fields = dict(zip(header, map(str.strip, row), strict=True))
+        if not fields["id"].isprintable() or not fields["id"]:
+            raise InstanceError(
+                f"{where}line {number}: id is {ascii(fields['id'])[:40]}; give a text without control characters"
+            )
         names.append(fields["id"])
         for name, column in (("lower", lower), ("upper", upper), ("size", size)):
             if not re.fullmatch(r"-?[0-9]{1,18}", fields[name]):
@@ -133,14 +171,34 @@ def parse(text: str, capacity: int | None = None, where: str = "") -> Allocation
                     f"{where}buffer {fields['id']!r} (line {number}): {name} is {fields[name][:40]!r}; give a whole number"
                 )
             column.append(int(fields[name]))
-    return Allocation.checked(names, lower, upper, size, capacity, where)
+    return Allocation.checked(names, lower, upper, size, capacity, where, lines[1:])
+
+
+def _rows(text: str, where: str) -> tuple[list[list[str]], list[int]]:
+    """The rows of a CSV text that are not empty, and the line each ends with. Raises InstanceError naming the line."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    rows, lines = [], []
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:  # a field beyond the limit of the csv module, a line feed where there can be none
+        raise InstanceError(f"{where}line {reader.line_num}: {error}; this is no CSV, correct the file") from None
+    return rows, lines
 
 
 def read(path: str | os.PathLike[str], capacity: int | None = None) -> Allocation:
-    """The problem in a file; its capacity is the one given, else that in the file's name. Raises InstanceError."""
+    """The problem in a file (CSV in UTF-8, at most 64 MiB); its capacity is the one given, else that in the file's name.
+
+    Raises InstanceError naming the file, and in it the line and the column or buffer.
+    """
+    capacity = checked_capacity(capacity)
+    if not isinstance(path, (str, os.PathLike)):
+        raise InstanceError(f"the path is {ascii(path)[:40]}; give that of a CSV file")
     data, source = read_bytes(path, MAX_BYTES, "an allocation problem")
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InstanceError(f"{source}: not text in UTF-8; give a CSV file") from None
     if capacity is None and (found := re.search(r"\.([0-9]{1,15})\.csv$", Path(path).name)):
@@ -149,7 +207,10 @@ def read(path: str | os.PathLike[str], capacity: int | None = None) -> Allocatio
 
 
 def solution_text(problem: Allocation, offsets: Any) -> str:
-    """The text of a CSV file with the offsets. Raises InstanceError if they are no allocation."""
+    """The text of a CSV file with the columns id, lower, upper, size and offset, as google/minimalloc writes solutions.
+
+    ``offsets`` are i64[N] in the unit of the sizes. Raises InstanceError if they are no allocation.
+    """
     problem.peak(offsets)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

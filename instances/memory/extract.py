@@ -45,12 +45,8 @@ def from_jax(
         raise InstanceError(
             f"a {type(function).__name__} is no function; give one that JAX can compile, then its arguments"
         )
-    if name is not None and not (isinstance(name, str) and name):
-        raise InstanceError(f"name is {name!r}; give a text, such as name='mine'")
-    label = name or str(getattr(function, "__name__", "program"))
-    for what, value, low, high in (("unroll", unroll, 1, 4096), ("float32", float32, 1, 4)):
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise InstanceError(f"{what} is {value!r}; give an integer in {low}..{high}")
+    label = str(getattr(function, "__name__", "program")) if name is None else name
+    check_options(label, unroll, float32)
     executable = compiled(function, args, label, donate)
     about = {
         "jax": jax.__version__,
@@ -59,6 +55,15 @@ def from_jax(
         "compiler_options": COMPILER_OPTIONS,
     }
     return from_hlo(executable.as_text(), label, unroll, float32, about)
+
+
+def check_options(name: Any, unroll: Any, float32: Any) -> None:
+    """Raise InstanceError for options that :func:`from_jax` and :func:`from_hlo` refuse before they do anything."""
+    if not (isinstance(name, str) and name):
+        raise InstanceError(f"name is {name!r}; give a text, such as name='mine'")
+    for what, value, low, high in (("unroll", unroll, 1, 4096), ("float32", float32, 1, 4)):
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise InstanceError(f"{what} is {value!r}; give an integer in {low}..{high}")
 
 
 def compiled(function: Callable[..., Any], args: Sequence[Any], name: str, donate: Sequence[int] = ()) -> Any:
@@ -82,9 +87,14 @@ def compiled(function: Callable[..., Any], args: Sequence[Any], name: str, donat
 def from_hlo(
     text: str, name: str, unroll: int = UNROLL, float32: int = 4, source: dict[str, Any] | None = None
 ) -> Program:
-    """The program in the text of a scheduled HLO module; see :func:`from_jax`, which also says what is refused."""
-    module = parse(text)
+    """The program in the text of a scheduled HLO module, such as ``jax.jit(f).lower(...).compile().as_text()`` gives.
+
+    ``source`` (where it comes from: versions, flags, licence) enters the program's; for the rest see :func:`from_jax`.
+    Raises InstanceError naming the instruction or computation, whatever the text is.
+    """
+    check_options(name, unroll, float32)
     try:
+        module = parse(text)
         flat = Flattener(module, unroll, float32).run()
     except InstanceError as error:
         raise InstanceError(f"program {name!r}: {error}") from None

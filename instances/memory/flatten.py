@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory.checks import MAX_STEPS
-from dispatchgym.instances.memory.hlo import Array, Computation, Instruction, Module, arrays
+from dispatchgym.instances.memory.hlo import Array, Computation, Instruction, Module, Shape, arrays, named
 from dispatchgym.instances.memory.hlo_cost import Costs, bits
 
 Tree = int | list["Tree"]  # numbers of values, as the tuples of the program hold them
 PARAMETER, CONSTANT = -1, -2  # instead of the step that defines a value
+MAX_WALKED = 16 * MAX_STEPS  # instructions, most of which make no step
 
 MADE_ELSEWHERE = frozenset(("after-all", "partition-id", "replica-id"))
 REFUSED = {
@@ -34,8 +35,8 @@ class Value(NamedTuple):
 class Update(NamedTuple):
     """How a step can write a result into the memory of a value that it takes."""
 
-    result: int
-    target: int
+    result: int  # value that is made
+    target: int  # value whose memory it can take over
     written: int  # bytes
     read: int  # bytes of the target, at the place written
 
@@ -45,10 +46,10 @@ class Step(NamedTuple):
 
     name: str
     op: str
-    flops: int
+    flops: int  # operations
     reads: dict[int, int]  # bytes by value
     reads_in_place: dict[int, int]  # the same where all that can be is written in place
-    results: tuple[int, ...]
+    results: tuple[int, ...]  # values that it makes
     updates: tuple[Update, ...]
 
 
@@ -73,6 +74,13 @@ def array_bytes(array: Array, float32: int = 4) -> int:
     return -(-array.elements * width // 8)
 
 
+def _fits(tree: Tree, shape: Shape) -> bool:
+    """Whether a tree has the tuples of a shape."""
+    if isinstance(tree, int) or isinstance(shape, Array):
+        return isinstance(tree, int) and isinstance(shape, Array)
+    return len(tree) == len(shape) and all(map(_fits, tree, shape))
+
+
 @dataclass
 class Flattener:
     """Walks a module; ``unroll`` is the largest trip count of a loop, ``float32`` the bytes that count for such an element."""
@@ -84,6 +92,7 @@ class Flattener:
     def __post_init__(self) -> None:
         self.costs = Costs(self.module)
         self.flat = Flat()
+        self.walked = 0
 
     def run(self) -> Flat:
         """The flat program. Raises InstanceError naming the instruction that has no place in one."""
@@ -95,6 +104,12 @@ class Flattener:
             given.append(self._value(parameter.name, parameter.shape, PARAMETER))
         self.flat.parameters = leaves(given)
         self.flat.results = leaves(self._walk(entry, given, ""))
+        for result, number in self.module.donated.items():
+            if result >= len(self.flat.results) or number >= len(given):
+                raise InstanceError(
+                    f"the header donates parameter {number} of {len(given)} to result {result} of "
+                    f"{len(self.flat.results)}; correct input_output_alias"
+                )
         return self.flat
 
     def _value(self, name: str, array: Array, define: int) -> int:
@@ -105,10 +120,24 @@ class Flattener:
         """Append the steps of a computation; ``suffix`` marks the iteration in names. Returns the root's values."""
         shapes = {i.name: i for i in computation.instructions}
         numbers = {p.name: k for k, p in enumerate(computation.parameters())}
+        if len(numbers) != len(given):
+            raise InstanceError(
+                f"computation {computation.name!r} has {len(numbers)} parameters, but is called with {len(given)}; give the "
+                "text of a compiled HLO module"
+            )
+        self.walked += len(shapes)
+        if self.walked > MAX_WALKED:
+            raise InstanceError(f"the program runs more than {MAX_WALKED} instructions; unroll less, or cut it")
         made: dict[str, Tree] = {}
         for instruction in computation.instructions:
-            taken = [made[name] for name in instruction.operands]
-            made[instruction.name] = self._make(instruction, taken, given, numbers, shapes, suffix)
+            with named(instruction):
+                taken = [made[name] for name in instruction.operands]
+                made[instruction.name] = self._make(instruction, taken, given, numbers, shapes, suffix)
+            if not _fits(made[instruction.name], instruction.shape):
+                raise InstanceError(
+                    f"instruction {instruction.name!r} ({instruction.op}) gives other arrays than its shape "
+                    f"{instruction.layout[:60]} says; give the text of a compiled HLO module"
+                )
         return made[computation.root.name]
 
     def _make(
@@ -128,8 +157,14 @@ class Flattener:
         if op == "tuple":
             return list(taken)
         if op == "get-tuple-element":
-            whole = taken[0]
-            return whole[int(instruction.attributes["index"])] if isinstance(whole, list) else whole
+            whole, index = taken[0], int(instruction.attributes["index"])
+            if isinstance(whole, int) or not 0 <= index < len(whole):
+                raise InstanceError(
+                    f"instruction {instruction.name!r} takes part {index} of a tuple that has no such part"
+                )
+            return whole[index]
+        if op == "copy-done" and isinstance(taken[0], list):
+            return taken[0][0]  # of what it is copied to, where it comes from, and a token
         if op in ("bitcast", "copy-done") or (op == "copy" and suffix and self._is_plain_copy(instruction, shapes)):
             return taken[0]
         if op == "optimization-barrier":
@@ -148,7 +183,9 @@ class Flattener:
         return instruction.layout == shapes[instruction.operands[0]].layout
 
     def _loop(self, instruction: Instruction, carried: Tree, suffix: str) -> Tree:
-        found = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', instruction.attributes.get("backend_config", ""))
+        found = re.search(
+            r'"known_trip_count":\{"n":"([0-9]{1,18})"\}', instruction.attributes.get("backend_config", "")
+        )
         if found is None:
             raise InstanceError(
                 f"loop {instruction.name!r} has no trip count known to the compiler; use lax.scan or fori_loop with constants"

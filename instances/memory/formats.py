@@ -4,7 +4,8 @@ A program ("memory-program/1") is one object: ``name``; ``source`` (an object: w
 ``threshold``, both 65536; ``steps`` with the arrays ``name``, ``op``, ``flops`` and ``bytes`` (of all operands and results);
 ``buffers`` with ``name``, ``bytes``, ``define`` (a step, -1 for parameters and constants), ``output`` (0 or 1) and ``alias``
 (a buffer, -1 for none; may be left out); ``events`` with ``buffer``, ``step``, ``read_bytes`` and ``write_bytes``; and an
-optional ``scenario`` with ``machine`` and ``capacity``. Steps may come with ``mult`` and ``loop`` of folded loops, if these
+optional ``scenario`` with ``machine``, ``capacity`` and ``ratio`` (of bandwidths, fast over slow memory; default: the
+machine's). Steps may come with ``mult`` and ``loop`` of folded loops, if these
 are all 1 and -1.
 
 An instance ("dispatchgym-memory", ``version`` 1) has a ``name`` and the fields of :class:`MemoryInstance` without padding.
@@ -136,7 +137,7 @@ def parse_instance(data: Mapping[str, Any], source: str) -> MemoryInstance:
 
 
 def program_json(program: Program, scenario: Mapping[str, Any] | None = None) -> str:
-    """The program as the text of a file; ``scenario`` holds a ``machine`` and a ``capacity`` to load it with."""
+    """The program as the text of a file; ``scenario`` holds a ``machine``, a ``capacity`` and a ``ratio`` to load it with."""
     head: dict[str, Any] = {"format": PROGRAM, "name": program.name, "source": dict(program.source)}
     head |= {"granule": GRANULE, "threshold": THRESHOLD} | ({"scenario": dict(scenario)} if scenario else {})
     buffers = [(b.name, b.bytes, b.define, int(b.output), b.alias) for b in program.buffers]
@@ -191,11 +192,13 @@ def load(
     format: str | None = None,
     machine: str | Machine | None = None,
     capacity: int | str | None = None,
+    ratio: int | None = None,
 ) -> MemoryInstance:
     """The instance of a file (JSON in UTF-8, at most 256 MiB), of a program or an instance.
 
     A program is compiled for ``machine`` (a name or a Machine; default: the file's, else "tpu-v4i") with ``capacity``
-    (bytes, or text such as "4MiB" or "eighth" of the peak of live bytes; default: the file's, else "quarter").
+    (bytes, or text such as "4MiB" or "eighth" of the peak of live bytes; default: the file's, else "quarter"), and with
+    ``ratio`` times the bandwidth in fast memory (default: the file's with the file's machine, else the machine's own).
     ``format`` is detected unless given. Raises InstanceError naming the file, and UnknownNameError for another format.
     """
     data, source = _read(path)
@@ -204,17 +207,19 @@ def load(
     if format not in (None, data["format"]):
         raise InstanceError(f"{source}: the format is {data['format']!r}, not {format!r}; leave it out to detect it")
     if data["format"] == INSTANCE:
-        if machine is not None or capacity is not None:
+        if machine is not None or capacity is not None or ratio is not None:
             raise InstanceError(f"{source}: an instance has its machine and capacity; give them with a program")
         return parse_instance(data, source)
     program = parse_program(data, source)
     scenario = data.get("scenario", {})
-    if not isinstance(scenario, dict) or set(scenario) - {"machine", "capacity"}:
-        raise InstanceError(f"{source}: the scenario is {ascii(scenario)[:60]}; give an object of machine and capacity")
+    if not isinstance(scenario, dict) or set(scenario) - {"machine", "capacity", "ratio"}:
+        known = "machine and capacity, and perhaps ratio"
+        raise InstanceError(f"{source}: the scenario is {ascii(scenario)[:60]}; give an object of {known}")
+    ratio = scenario.get("ratio") if machine is None and ratio is None else ratio
     machine = scenario.get("machine", MACHINE) if machine is None else machine
     capacity = scenario.get("capacity", CAPACITY) if capacity is None else capacity
     try:
-        return program.instance(find_machine(machine), capacity_bytes(capacity, program.peak_live()))
+        return program.instance(find_machine(machine, ratio), capacity_bytes(capacity, program.peak_live()))
     except InstanceError as error:
         raise InstanceError(f"{source}: {error}") from None
 

@@ -25,6 +25,7 @@ from dispatchgym.instances.memory.suites import TRAINING, program
 from dispatchgym.instances.memory.windows import longest, peak_granules, window
 
 LARGEST_SHARE, SMALLEST_SHARE = -0.5, -3.5  # binary logarithms of the capacity over the peak of live granules
+MOST_MISSING = 0.4  # share of the storages that a window may lack
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ class Programs:
 class Windows(Programs):
     """Windows of at most ``most`` steps and events of the training programs, ``cuts`` of each program and machine.
 
-    The cuts are the same in every process; a program that is small enough is one of its own. A cut has at least a quarter
-    of the steps that it could have. Otherwise as :class:`Programs`.
+    The cuts are the same in every process; a program that is small enough is one of its own. The others have at least a
+    quarter of the steps that they could have, and every second one lacks some storages, up to 40 %. Arithmetic takes
+    2^U[-s, s] of its time, s = ``spread``. Otherwise as :class:`Programs`.
     """
 
-    cuts: int = 12
+    cuts: int = 24
+    spread: float = 1.0
 
     @cached_property
     def _members(self) -> list[tuple[MemoryInstance, int]]:
@@ -93,15 +96,28 @@ class Windows(Programs):
         members = []
         for whole in self._whole():
             for cut in range(self.cuts):
-                last = steps = int(whole.n_steps)
+                steps = int(whole.n_steps)
                 first = 0 if cut == 0 else int(rng.integers(max(steps - self.most // 4, 1)))
                 last = longest(whole, first, self.most)
+                missing = np.zeros(int(whole.n_buffers), bool)
                 if cut > 0:
                     last = int(rng.integers(first + (last - first) // 4, last + 1))
-                part = window(whole, first, last)
+                if cut % 2:
+                    missing = rng.random(len(missing)) < rng.uniform(0, MOST_MISSING)
+                used = (whole.event_step >= first) & (whole.event_step <= last) & ~missing[whole.event_buffer]
+                if not used.any():
+                    continue
+                part = window(whole, first, last, missing)
                 if max(part.size.steps, part.size.events) <= self.most:
                     members.append((part, peak_granules(part)))
         return members
+
+    def __call__(self, key: jax.Array) -> MemoryInstance:
+        """One instance, in the arrays of the largest window."""
+        chosen_key, spread_key = jax.random.split(key)
+        chosen = super().__call__(chosen_key)
+        factor = jnp.exp2(jax.random.uniform(spread_key, (), minval=-self.spread, maxval=self.spread))
+        return replace(chosen, compute=(chosen.compute * factor).astype(jnp.int32))
 
 
 MemoryGenerator = RandomProgram | Programs

@@ -1,25 +1,31 @@
 """Reading the text of a compiled HLO module: computations, their instructions, shapes and attributes.
 
-Only what a schedule and its traffic need is kept; comments, layouts of results and source locations are dropped.
+Only what a schedule and its traffic need is kept; comments, layouts of results and source locations are dropped. What is
+read is consistent: names are unique, operands lie above the instructions that take them, and no computation calls itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
-from dispatchgym.instances.base import InstanceError
+from dispatchgym.instances.base import DispatchGymError, InstanceError
 
 _OPENING, _CLOSING = "([{", ")]}"
 _COMMENT = re.compile(r"/\*.*?\*/")
 # Paths of sources, and how many threads the machine that compiled has.
 _LOCAL = re.compile(r', metadata=\{(?:"(?:[^"\\]|\\.)*"|[^"}])*\}|,?"outer_dimension_partitions":\[[^\]]*\]')
 _INSTRUCTION = re.compile(r"\s+(ROOT )?%?([^\s=]+) = (.+)")
+_OP = re.compile(r"[a-z][a-z0-9-]*")
 _HEADER = re.compile(r"(ENTRY )?%?([^\s(]+) \(.*\) -> .*\{$")
+_CALLS = ("calls", "to_apply", "body", "condition")  # attributes that name a computation
+MAX_NESTING = 100  # of tuples
+MAX_ELEMENTS = 2**53  # of an array
 
 
 class Array(NamedTuple):
@@ -30,6 +36,7 @@ class Array(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """How many there are; 1 of a scalar."""
         return prod(self.dims)
 
 
@@ -58,6 +65,20 @@ class Instruction:
         return self.shape
 
 
+@contextmanager
+def named(instruction: Instruction) -> Iterator[None]:
+    """Raise InstanceError naming the instruction where its operands or attributes are not those of its operation."""
+    try:
+        yield
+    except DispatchGymError:
+        raise
+    except (LookupError, ValueError, ArithmeticError) as error:
+        raise InstanceError(
+            f"instruction {instruction.name!r} ({instruction.op}) lacks an operand or attribute, or has one that does not "
+            "fit; give the text of a compiled HLO module"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Computation:
     """Instructions in the order of the text: in a scheduled module, the order of execution."""
@@ -67,7 +88,7 @@ class Computation:
     root: Instruction
 
     def parameters(self) -> list[Instruction]:
-        """Its parameters by number."""
+        """Its parameters by number, which are 0, 1, ... of what :func:`parse` gives."""
         found = [i for i in self.instructions if i.op == "parameter"]
         return sorted(found, key=lambda i: int(i.literal))
 
@@ -112,15 +133,19 @@ def _bracketed(text: str) -> int:
     raise InstanceError(f"a bracket in {text[:60]!r} is not closed; give the text of a compiled HLO module")
 
 
-def parse_shape(text: str) -> Shape:
+def parse_shape(text: str, depth: int = 0) -> Shape:
     """The shape in a text such as "(f32[2,3]{1,0}, s32[])"; layouts are ignored. Raises InstanceError."""
     text = text.strip()
     if text.startswith("("):
-        return tuple(parse_shape(part) for part in split(text[1 : _bracketed(text) - 1]))
-    found = re.match(r"([a-z][a-z0-9]*)\[([^\]]*)\]|(token|opaque)", text)
+        if depth == MAX_NESTING:
+            raise InstanceError(f"a tuple is nested more than {MAX_NESTING} times; compile a function of arrays")
+        return tuple(parse_shape(part, depth + 1) for part in split(text[1 : _bracketed(text) - 1]))
+    found = re.match(r"([a-z][a-z0-9]*)\[((?: *(?:<=)?[0-9]{1,16} *(?:,|(?=\])))*)\]|(token|opaque)", text)
     if found is None:
         raise InstanceError(f"{text[:60]!r} is no shape; give the text of a compiled HLO module")
     dims = tuple(int(d.strip().lstrip("<=")) for d in (found[2] or "").split(",") if d.strip())
+    if prod(dims) > MAX_ELEMENTS:
+        raise InstanceError(f"{text[:60]!r} has more than 2**53 elements; give the text of a compiled HLO module")
     return Array(found[1] or found[3], dims)
 
 
@@ -138,16 +163,22 @@ def _parse_instruction(line: str) -> tuple[bool, Instruction]:
     if found is None:
         raise InstanceError(f"{line.strip()[:60]!r} is no instruction; give the text of a compiled HLO module")
     root, name, rest = found[1] is not None, found[2], found[3]
-    end = _bracketed(rest) if rest.startswith("(") else rest.index(" ")
-    layout, rest = rest[:end], rest[end:].strip()
-    op, _, _ = rest.partition("(")
-    end = len(op) + _bracketed(rest[len(op) :])
+    try:
+        end = _bracketed(rest) if rest.startswith("(") else max(rest.find(" "), 0)
+        layout, rest = rest[:end], rest[end:].strip()
+        op, bracket, _ = rest.partition("(")
+        if not (bracket and _OP.fullmatch(op)):
+            raise InstanceError(f"{rest[:60]!r} is no operation; give the text of a compiled HLO module")
+        end = len(op) + _bracketed(rest[len(op) :])
+        shape = parse_shape(layout)
+    except InstanceError as error:
+        raise InstanceError(f"instruction {name!r}: {error}") from None
     literal = rest[len(op) + 1 : end - 1]
     plain = op in ("parameter", "constant")
     operands = () if plain else tuple(part.rpartition(" ")[2].lstrip("%") for part in split(literal))
     pairs = (part.partition("=") for part in split(rest[end:]))
     attributes = {key: value for key, _, value in pairs if key and key != "metadata"}
-    return root, Instruction(name, op, parse_shape(layout), layout, operands, attributes, literal)
+    return root, Instruction(name, op, shape, layout, operands, attributes, literal)
 
 
 def _parse_donated(header: str) -> dict[int, int]:
@@ -156,34 +187,88 @@ def _parse_donated(header: str) -> dict[int, int]:
     if at < 0:
         return {}
     text = header[at + len("input_output_alias=") :]
-    pairs = re.findall(r"\{\s*(\d*)\s*\}: \((\d+), \{\s*\}", text[: _bracketed(text)])
+    pairs = re.findall(r"\{\s*([0-9]{0,9})\s*\}: \(([0-9]{1,9}), \{\s*\}", text[: _bracketed(text)])
     return {int(result or 0): int(parameter) for result, parameter in pairs}
 
 
+def _computation(name: str, instructions: list[Instruction], roots: list[Instruction]) -> Computation:
+    """The computation of these instructions. Raises InstanceError unless they can be executed in their order."""
+    where = f"computation {name!r}"
+    if not instructions or len(roots) > 1:
+        found = "two roots" if roots else "no instructions"
+        raise InstanceError(f"{where} has {found}; give the text of a compiled HLO module")
+    above: set[str] = set()
+    for instruction in instructions:
+        for operand in instruction.operands:
+            if operand not in above:
+                raise InstanceError(
+                    f"instruction {instruction.name!r} takes {operand[:60]!r}, which is not above it in {where}; "
+                    "give the text of a compiled HLO module"
+                )
+        if instruction.name in above:
+            raise InstanceError(f"{where} has two instructions {instruction.name!r}; give each its own name")
+        above.add(instruction.name)
+    numbers = [i.literal for i in instructions if i.op == "parameter"]
+    if sorted(numbers) != sorted(map(str, range(len(numbers)))):
+        raise InstanceError(f"{where} has the parameters {', '.join(numbers)[:60]}; number them 0, 1, ...")
+    return Computation(name, tuple(instructions), roots[0] if roots else instructions[-1])
+
+
+def _check_calls(computations: dict[str, Computation]) -> None:
+    """Raise InstanceError naming a computation that calls itself."""
+    calls = {
+        name: {i.attributes.get(key, "").lstrip("%") for i in computation.instructions for key in _CALLS}
+        for name, computation in computations.items()
+    }
+    left = set(computations)
+    while left:  # without those that call none of the rest, until there are none
+        leaves = {name for name in left if not calls[name] & left}
+        if not leaves:
+            name = min(left)
+            for _ in left:  # so often, and it has come round
+                name = min(calls[name] & left)
+            raise InstanceError(f"computation {name!r} calls itself; give the text of a compiled HLO module")
+        left -= leaves
+
+
 def parse(text: str) -> Module:
-    """The module in the text of a compiled program. Raises InstanceError unless it is a scheduled one."""
+    """The module in the text of a compiled program.
+
+    Raises InstanceError naming the instruction or computation, unless the text is a scheduled module of one entry.
+    """
+    if not isinstance(text, str):
+        raise InstanceError(f"a {type(text).__name__} is no text; give that of a compiled HLO module")
     header, _, body = text.partition("\n")
     if not header.startswith("HloModule") or "is_scheduled=true" not in header:
         raise InstanceError(f"the text begins with {header[:40]!r}; give that of a compiled (scheduled) HLO module")
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        raise InstanceError("the text has half a character, which no file can hold; read it as UTF-8")
     computations: dict[str, Computation] = {}
-    entry, name, is_entry = None, None, False
+    entries: list[Computation] = []
+    name, is_entry = None, False
     kept: list[str] = []
     instructions: list[Instruction] = []
-    root = None
-    for line in body.splitlines():
+    roots: list[Instruction] = []
+    for line in body.split("\n"):
         if name is None:
-            found = _HEADER.match(_COMMENT.sub("", line))
+            found = _HEADER.match(_COMMENT.sub("", line.rstrip()))
             if found is not None and not line.startswith(" "):
-                is_entry, name, instructions, root = found[1] is not None, found[2], [], None
+                is_entry, name, instructions, roots = found[1] is not None, found[2], [], []
         elif line.startswith("}"):
-            computation = Computation(name, tuple(instructions), root or instructions[-1])
-            computations[name] = computation
-            entry, name = (computation if is_entry else entry), None
+            if name in computations:
+                raise InstanceError(f"there are two computations {name!r}; give each its own name")
+            computations[name] = _computation(name, instructions, roots)
+            entries += [computations[name]] * is_entry
+            name = None
         elif line.strip():
-            is_root, instruction = _parse_instruction(line)
+            is_root, instruction = _parse_instruction(line.rstrip())
             instructions.append(instruction)
-            root = instruction if is_root else root
-            kept.append(_LOCAL.sub("", line))
-    if entry is None:
-        raise InstanceError("the text has no ENTRY computation; give that of a compiled HLO module")
-    return Module(computations, entry, _parse_donated(header), "\n".join(kept))
+            roots += [instruction] * is_root
+            kept.append(_LOCAL.sub("", line.rstrip("\r")))
+    if name is not None:
+        raise InstanceError(f"computation {name!r} has no end; give the whole text of a compiled HLO module")
+    if len(entries) != 1:
+        count = "no ENTRY computation" if not entries else f"{len(entries)} ENTRY computations"
+        raise InstanceError(f"the text has {count}; give that of a compiled HLO module")
+    _check_calls(computations)
+    return Module(computations, entries[0], _parse_donated(header), "\n".join(kept))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dispatchgym.instances.base import InstanceError
-from dispatchgym.instances.memory.hlo import Array, Computation, Instruction, Module, arrays
+from dispatchgym.instances.memory.hlo import Array, Computation, Instruction, Module, arrays, named
 
 BITS = {f"{kind}{width}": width for kind in "su" for width in (1, 2, 4, 8, 16, 32, 64)}
 BITS |= {"pred": 8, "f16": 16, "bf16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128, "token": 0, "opaque": 0}
@@ -38,6 +38,7 @@ ALIKE = _names(
     "reverse round-nearest-afz round-nearest-even rsqrt select shift-left shift-right-arithmetic shift-right-logical sign "
     "sine sqrt subtract tan tanh transpose xor"
 )
+MAX_PLACES = 2**24  # of a convolution's window, along one axis, times its width
 SLICES = _names("slice dynamic-slice gather")  # of their first operand
 
 
@@ -97,8 +98,13 @@ class Costs:
 
         2 for each product of a dot or a convolution (less those with padding), 1 for each element that a reduction takes
         in, and 1 for each element of any other result. Comparisons and exponentials count as much as additions, and so do
-        sorts and the library's factorisations, which need more.
+        sorts and the library's factorisations, which need more. Raises InstanceError naming an instruction that lacks what
+        its operation needs.
         """
+        with named(instruction):
+            return self._operations(instruction, shapes)
+
+    def _operations(self, instruction: Instruction, shapes: dict[str, Instruction]) -> int:
         op = instruction.op
         if op in FREE:
             return 0
@@ -108,7 +114,8 @@ class Costs:
             left = shapes[instruction.operands[0]].array.dims
             return 2 * instruction.array.elements * prod(left[d] for d in _numbers(instruction, "lhs_contracting_dims"))
         if op == "convolution":
-            return _convolution(instruction, *(shapes[name].array for name in instruction.operands[:2]))
+            inputs, kernel = (shapes[instruction.operands[k]].array for k in range(2))
+            return _convolution(instruction, inputs, kernel)
         if op in ("reduce", "reduce-window"):
             taken = shapes[instruction.operands[0]].array.elements
             return taken if op == "reduce" else instruction.array.elements * prod(_window(instruction)["size"])
@@ -123,9 +130,14 @@ class Costs:
         return self._flops[computation.name]
 
     def access(self, instruction: Instruction, shapes: dict[str, Instruction]) -> Access:
-        """What it needs and updates, of operands and results in order."""
+        """What it needs and updates, of operands and results in order. Raises InstanceError naming a malformed instruction."""
         if instruction.op == "fusion":
             called = self.called(instruction, "calls")
+            if len(called.parameters()) != len(instruction.operands):
+                raise InstanceError(
+                    f"instruction {instruction.name!r} has {len(instruction.operands)} operands for the "
+                    f"{len(called.parameters())} parameters of {called.name!r}; give the text of a compiled HLO module"
+                )
             if called.name not in self._accesses:
                 self._accesses[called.name] = self._of_fusion(called)
             return self._accesses[called.name]
@@ -174,6 +186,10 @@ class Costs:
 
     def _needs(self, instruction: Instruction, wanted: int, shapes: dict[str, Instruction]) -> tuple[int, ...]:
         """Elements of each operand that ``wanted`` elements of the results need."""
+        with named(instruction):
+            return self._parts(instruction, wanted, shapes)
+
+    def _parts(self, instruction: Instruction, wanted: int, shapes: dict[str, Instruction]) -> tuple[int, ...]:
         whole = [sum(a.elements for a in arrays(shapes[name].shape)) for name in instruction.operands]
         op = instruction.op
         if op in ALIKE:
@@ -218,8 +234,13 @@ def _convolution(instruction: Instruction, taken: Array, kernel: Array) -> int:
     for d in range(rank):
         stride, inner, outer = (window.get(key, [1] * rank)[d] for key in ("stride", "lhs_dilate", "rhs_dilate"))
         low = window.get("pad", [0] * 2 * rank)[2 * d]
-        starts = np.arange(out[outputs.index(str(d))]) * stride - low
-        at = starts[:, None] + np.arange(window["size"][d]) * outer
+        places, size = out[outputs.index(str(d))], window["size"][d]
+        if places * size > MAX_PLACES or min(stride, inner, outer) < 1:
+            raise InstanceError(
+                f"instruction {instruction.name!r} moves a window of {size} to {places} places, at strides of {stride}, "
+                f"{inner} and {outer}; give at most {MAX_PLACES} places in all and strides of 1 or more"
+            )
+        at = (np.arange(places) * stride - low)[:, None] + np.arange(size) * outer
         length = (taken.dims[inputs.index(str(d))] - 1) * inner + 1
         products *= int(((at >= 0) & (at < length) & (at % inner == 0)).sum())
     return 2 * products

@@ -8,11 +8,15 @@ from dispatchgym.instances.base import InstanceError
 
 TICKS_PER_SECOND = 2**34
 GRANULE = 65_536  # bytes
+MAX_RATIO = 1_000_000  # of bandwidths: beyond it fast memory takes no time
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A processor with a slow and a fast memory; rates per second."""
+    """A processor with a slow and a fast memory; rates per second.
+
+    Raises InstanceError naming a figure that is no whole number above 0, or a fast memory slower than the slow one.
+    """
 
     name: str
     flops: int  # operations per second
@@ -33,7 +37,11 @@ class Machine:
             )
 
     def with_ratio(self, ratio: int) -> Machine:
-        """The same machine with fast memory of ``ratio`` times the bandwidth of slow memory."""
+        """The same machine with fast memory of ``ratio`` times the bandwidth of slow memory. Raises InstanceError."""
+        if not isinstance(ratio, int) or isinstance(ratio, bool) or not 1 <= ratio <= MAX_RATIO:
+            raise InstanceError(
+                f"the ratio of bandwidths is {ascii(ratio)[:40]}; give a whole number in 1..{MAX_RATIO}, fast over slow memory"
+            )
         return replace(self, fast=ratio * self.slow)
 
 

@@ -68,7 +68,11 @@ class Program:
         source: Mapping[str, Any] | None = None,
         where: str = "",
     ) -> Program:
-        """The program. Raises InstanceError, beginning with ``where`` and naming the instruction or buffer."""
+        """The program of steps in execution order, buffers and uses, which name steps and buffers by position.
+
+        Sizes are in bytes; ``source`` says where it comes from. Raises InstanceError, beginning with ``where`` and naming
+        the instruction or buffer that breaks a rule.
+        """
         program = cls(name, tuple(steps), tuple(buffers), tuple(uses), dict(source or {}))
         try:
             check_program(program)
@@ -77,7 +81,10 @@ class Program:
         return program
 
     def roots(self) -> list[int]:
-        """Of each buffer the one at the start of its chain of aliases: one storage a root. Raises InstanceError for a cycle."""
+        """[buffers] numbers: of each buffer the one at the start of its chain of aliases; buffers of one root are one storage.
+
+        Raises InstanceError naming the buffers of a cycle.
+        """
         roots: list[int] = []
         for b in range(len(self.buffers)):
             chain = [b]
@@ -93,7 +100,13 @@ class Program:
         return roots
 
     def storages(self) -> tuple[list[Storage], list[tuple[int, int, int, int, int]]]:
-        """The storages with an event or an output, and their events (storage, step, kind, read, written), unordered."""
+        """(storages, events): buffers that share memory merged, and what each step does with each of them.
+
+        Storages are those that some step uses, by the number of their root; an event names its storage by the position in
+        that list. Events, one for each storage and step, are (storage, step, kind, bytes read, bytes written) with kind
+        READ, WRITE or UPDATE, in no particular order: ``instance`` puts them in the order of the game. Raises InstanceError
+        for a cycle of aliases.
+        """
         roots = self.roots()
         moved: dict[tuple[int, int], list[int]] = {}
         for use in self.uses:
@@ -123,7 +136,10 @@ class Program:
         return storages, events
 
     def peak_live(self) -> int:
-        """Largest sum of bytes of storages that live in one step; parameters live from the start, outputs to the end."""
+        """Largest sum of bytes of storages that live in one step; parameters live from the start, outputs to the end.
+
+        Raises InstanceError for a cycle of aliases.
+        """
         storages, events = self.storages()
         last = [s.define for s in storages]
         for b, step, *_ in events:
@@ -137,6 +153,7 @@ class Program:
     def instance(self, machine: Machine, capacity: int | None = None) -> MemoryInstance:
         """The integers of the game on a machine with ``capacity`` bytes of fast memory (default: the machine's own).
 
+        Arrays are i32[steps], i32[storages] and i32[events] without padding, times in ticks of 2**-34 s, sizes in granules.
         Rates enter exactly: times of steps and copies are rounded up to ticks, gains and traffic down. Events of a step come
         with writes and updates first, then by benefit, then by size of the storage, largest first, then by its number.
         Raises InstanceError where a number is out of range.
@@ -183,10 +200,10 @@ class Program:
 class Storage(NamedTuple):
     """Buffers that share memory."""
 
-    name: str
-    bytes: int
-    define: int
-    output: bool
+    name: str  # of its first buffer
+    bytes: int  # of its largest buffer
+    define: int  # step that writes its first buffer; -1: parameter or constant
+    output: bool  # whether one of its buffers is
 
 
 def _up(amount: int, rate: int) -> int:

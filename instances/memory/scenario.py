@@ -1,4 +1,7 @@
-"""What a program is played with: a machine by name, and a capacity in bytes, in MiB or as a share of the program's peak."""
+"""What a program is played with: a machine by name, perhaps with another ratio of bandwidths, and a capacity.
+
+The capacity is in bytes, in KiB, MiB or GiB, or a share of the program's peak of live bytes.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,24 @@ SHARES = {"half": 2, "quarter": 4, "eighth": 8, "sixteenth": 16}
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def find_machine(machine: Any) -> Machine:
-    """A machine from itself or its name. Raises UnknownNameError, and InstanceError for another kind of value."""
+def find_machine(machine: Any, ratio: Any = None) -> Machine:
+    """A machine from itself or its name, with another ratio of bandwidths (fast over slow memory) if one is given.
+
+    Raises UnknownNameError, and InstanceError for another kind of value or ratio.
+    """
     if isinstance(machine, Machine):
-        return machine
+        return machine if ratio is None else machine.with_ratio(ratio)
     if not isinstance(machine, str):
         raise InstanceError(f"the machine is {ascii(machine)[:40]}; give a Machine or a name such as 'tpu-v4i'")
     if machine not in MACHINES:
         raise UnknownNameError("machine", machine, MACHINES)
-    return MACHINES[machine]
+    return find_machine(MACHINES[machine], ratio)
+
+
+def check_capacity(capacity: Any) -> None:
+    """Raise InstanceError for what :func:`capacity_bytes` refuses whatever the peak is."""
+    if not isinstance(capacity, str) or capacity not in SHARES:
+        capacity_bytes(capacity, 0)
 
 
 def capacity_bytes(capacity: Any, peak: int) -> int:

@@ -8,8 +8,10 @@ from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory.instance import READ, MemoryInstance
 
 
-def window(instance: MemoryInstance, first: int, last: int) -> MemoryInstance:
+def window(instance: MemoryInstance, first: int, last: int, without: np.ndarray | None = None) -> MemoryInstance:
     """Steps ``first`` .. ``last`` of an instance without padding (host only), with the storages that they use.
+
+    Storages where ``without`` bool[B] is true are left out, as if they always stayed in slow memory.
 
     What is defined before the window is a parameter of it, in slow memory at its start; what is written inside it and used
     behind it, or an output of the program, is an output. Raises InstanceError if the window lies outside the program or uses
@@ -23,6 +25,8 @@ def window(instance: MemoryInstance, first: int, last: int) -> MemoryInstance:
     step, kind = np.asarray(instance.event_step), np.asarray(instance.event_kind)
     buffer, define = np.asarray(instance.event_buffer), np.asarray(instance.define)
     inside = (step >= first) & (step <= last)
+    if without is not None:
+        inside &= ~np.asarray(without)[buffer]
     if not inside.any():
         raise InstanceError(f"steps {first}..{last} use no storage; choose a longer window")
     used, number = np.unique(buffer[inside], return_inverse=True)

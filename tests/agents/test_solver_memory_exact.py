@@ -15,10 +15,13 @@ from twins.memory_cases import CHECKS, LETTERS, random_memory, worked
 
 from dispatchgym.agents.solvers import memory_exact
 from dispatchgym.agents.solvers.memory import SOLVERS
+from dispatchgym.agents.solvers.memory_beam import beam_search
 from dispatchgym.agents.solvers.memory_exact import brute_force, cp_sat, plays
-from dispatchgym.agents.solvers.memory_game import COPY, DROP, Tables, followed
+from dispatchgym.agents.solvers.memory_game import COPY, DROP, followed
+from dispatchgym.agents.solvers.memory_search import local_search
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.eval.validators.memory import validate
-from dispatchgym.instances.base import InstanceError
+from dispatchgym.instances.base import DispatchGymError, InstanceError
 from dispatchgym.instances.memory.instance import MemorySize
 from dispatchgym.instances.memory.suites import named
 
@@ -114,7 +117,7 @@ def test_padding_changes_nothing() -> None:
     instance = random_memory(5)
     steps, buffers, events = instance.size
     padded = instance.pad(MemorySize(steps + 2, buffers + 1, events + 3))
-    for name in ("msa", "msa_size", "msa_repack", "cp_sat"):
+    for name in ("msa", "msa_strict", "msa_size", "msa_repack", "cp_sat"):
         solver = SOLVERS[name]
         first, second = (solver.solve(i, workers=1 if solver.threaded else None) for i in (instance, padded))
         assert (first.objective, first.bound, first.status) == (second.objective, second.bound, second.status)
@@ -131,3 +134,10 @@ def test_a_bad_hint_is_refused() -> None:
     pytest.importorskip("ortools")
     with pytest.raises(InstanceError, match="a list of 3 actions"):
         cp_sat(worked(), hint=[0, 0, 0])
+
+
+@pytest.mark.parametrize("solve", [cp_sat, brute_force, local_search, beam_search])
+def test_unknown_evictions_are_refused(solve: Callable[..., Any]) -> None:
+    pytest.importorskip("ortools")
+    with pytest.raises(DispatchGymError, match=r"unknown evictions 'paid'; choose .*charged.*free"):
+        solve(worked(), evictions="paid")

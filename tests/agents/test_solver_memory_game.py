@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from twins.memory import MemoryTwin
 from twins.memory_cases import CHECKS, LETTERS, random_memory, worked
 
-from dispatchgym.agents.solvers.memory_game import COPY, DROP, NO_COPY, Game, Tables, actions_of, followed
+from dispatchgym.agents.solvers.memory_game import COPY, DROP, NO_COPY, Game, actions_of, followed
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.eval.validators.memory import validate
 from dispatchgym.eval.validators.memory_plan import judge
 from dispatchgym.instances.base import InstanceError

@@ -12,21 +12,26 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from twins.memory_cases import memory, random_memory
 
 from dispatchgym.agents.solvers.memory import SOLVERS
-from dispatchgym.agents.solvers.memory_game import Tables
 from dispatchgym.agents.solvers.memory_heap import Heap, best_fit, first_fit
 from dispatchgym.agents.solvers.memory_msa import assign, memory_boundedness, order, replayed
 from dispatchgym.agents.solvers.memory_msa_copies import CopyResource
+from dispatchgym.agents.solvers.memory_msa_options import Options
 from dispatchgym.agents.solvers.memory_msa_picker import Picker
-from dispatchgym.agents.solvers.memory_msa_segments import Options
+from dispatchgym.agents.solvers.memory_tables import Tables
 from dispatchgym.eval.validators.memory import validate
 from dispatchgym.eval.validators.memory_plan import judge
-from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory.instance import READ, WRITE, MemoryInstance
 from dispatchgym.instances.memory.plan import NONE
 from dispatchgym.instances.memory.suites import named
 
 MICROSECONDS = 1e6 / 2**34
-VARIANTS = (Options(), Options(order="size"), Options(max_repacks=10), Options(max_retries=3, max_repacks=2))
+VARIANTS = (
+    Options(),
+    Options(order="size"),
+    Options(max_repacks=10),
+    Options(max_retries=3, max_repacks=2),
+    Options(waive=False),
+)
 
 # Latencies in us that an independent sketch of the algorithm reached, whose simplifications are: supply consumed earliest
 # first, failed evictions ignored, outputs left in fast memory, a bounded top gap, 60 nearest starts. Figures to be near to.
@@ -258,7 +263,7 @@ def test_plans_are_valid_and_cost_what_is_stated(options: Options) -> None:
             solution = replayed(instance, options, mode)
             assert validate(instance, solution.actions, {"evictions": mode}).objective == solution.objective
     assert min(evicted, fetched) > 20
-    assert waived > 0
+    assert (waived > 0) == options.waive
     assert (repacked > 20) == (options.max_repacks > 0)
 
 
@@ -282,13 +287,3 @@ def test_published_programs(name: str) -> None:
         solution = SOLVERS[variant].solve(instance)
         assert validate(instance, solution.actions, solution.options).objective == solution.objective
         assert (solution.status, solution.bound) == ("feasible", None)
-
-
-def test_unknown_options_are_refused() -> None:
-    instance = random_memory(0)
-    for options, message in (
-        (Options(order="age"), "'age'; choose boundedness or size"),
-        (Options(max_retries=0), "max_retries is 0"),
-    ):
-        with pytest.raises(InstanceError, match=message):
-            assign(instance, options)

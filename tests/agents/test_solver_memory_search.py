@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatchgym.agents.solvers.memory_search import INSTEAD, local_search
+from dispatchgym.agents.solvers.memory_game import PREFERENCES
+from dispatchgym.agents.solvers.memory_search import local_search
 from dispatchgym.eval.validators.memory import validate
 from dispatchgym.instances.base import InstanceError
 from dispatchgym.instances.memory import named
@@ -53,8 +54,8 @@ def test_padding_changes_nothing():
 
 
 def test_every_wish_has_all_moves_to_fall_back_on():
-    assert sorted(map(sorted, INSTEAD.tolist())) == [[0, 1, 2]] * 3
-    assert INSTEAD[:, 0].tolist() == [0, 1, 2]
+    assert sorted(map(sorted, PREFERENCES)) == [[0, 1, 2]] * 3
+    assert [row[0] for row in PREFERENCES] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("hint", [[0] * 3, [3] * 8, [0] * 9])

@@ -125,6 +125,11 @@ def test_programs_survive(tmp_path: Path, written) -> None:
     assert load(tmp_path / "again.json", machine="a100", capacity=MIB).capacity == 16
     assert (load(written(PROGRAM)).compute == program.instance(MACHINES["tpu-v4i"], MIB).compute).all()
     assert load(written(PROGRAM)).capacity == 16  # a quarter of 4 MiB
+    ten = MACHINES["tpu-v4i"].with_ratio(10)
+    save(program, tmp_path / "ten.json", scenario={"ratio": 10})
+    assert (load(tmp_path / "ten.json").gain == program.instance(ten, MIB).gain).all()
+    assert (load(written(PROGRAM), ratio=10).gain == program.instance(ten, MIB).gain).all()
+    assert (load(tmp_path / "ten.json", machine=PLAIN).gain == program.instance(PLAIN, MIB).gain).all()
 
 
 def test_suite_programs_survive(tmp_path: Path) -> None:
@@ -187,7 +192,8 @@ CASES = [
     (changed(events_buffer=[0, 1, 1, 2, 3, 3]), "instruction 'update' uses buffer 'v' twice; add the bytes up in one use"),
     (changed(events_read_bytes=[0, 0, 0, 0, 0, 0]), "instruction 'dot': it reads 0 and writes 0 bytes of buffer 'w'"),
     (changed(scenario={"machine": "tpu"}), "unknown machine 'tpu'; did you mean"),
-    (changed(scenario={"memory": 3}), "the scenario is {'memory': 3}; give an object of machine and capacity"),
+    (changed(scenario={"memory": 3}), "the scenario is {'memory': 3}; give an object of machine and capacity, and perhaps ratio"),
+    (changed(scenario={"ratio": "20"}), "the ratio of bandwidths is '20'; give a whole number in 1..1000000"),
     (changed(scenario={"capacity": "64B"}), "the capacity is '64B'; give bytes, KiB, MiB or GiB"),
     (changed(steps_flops=[10**30, 0, 0]), "too large for int32"),
     ({"format": "dispatchgym-memory", "version": 2}, "the version is 2; give 1"),
@@ -269,5 +275,7 @@ def test_a_machine_with_another_ratio_gains_less_or_more():
     assert gains[0] == 0
     assert gains[0] < gains[1] < gains[2]
     assert machine.with_ratio(20) == machine
-    with pytest.raises(InstanceError, match="fast is 0; give a whole number above 0"):
+    with pytest.raises(InstanceError, match=r"the ratio of bandwidths is 0; give a whole number in 1\.\.1000000"):
         machine.with_ratio(0)
+    with pytest.raises(InstanceError, match=r"the ratio of bandwidths is 2\.5; give a whole number"):
+        machine.with_ratio(2.5)

@@ -72,7 +72,7 @@ def test_a_window_outside_the_program_is_refused(first, last, message):
 
 
 def test_the_generator_cuts_every_training_program():
-    made = generator("windows-60", cuts=3)
+    made = generator("windows-60", cuts=4)
     members = made._members
     assert {max(part.size.steps, part.size.events) <= 60 for part, _ in members} == {True}
     for part, peak in members:
