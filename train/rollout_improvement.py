@@ -8,7 +8,8 @@ than one legal candidate: states of episodes with few of them come up more often
 rule's own action decides between candidates that cost about the same: the network leaves the rule where that pays. One round
 improves on the rule by one step of policy iteration (Bertsekas, Tsitsiklis & Wu, Rollout algorithms for combinatorial optimization, 1997;
 Lagoudakis & Parr, Reinforcement learning as classification, ICML 2003). With ``refresh``, the network takes the rule's place
-whenever it has become better on the validation instances: further steps of policy iteration.
+whenever it has become better on the validation instances: further steps of policy iteration. With ``keep``, what an
+iteration has found is learned from more than once, as rollouts cost far more than gradients.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from dispatchgym.envs.core import Environment, Policy, rollout
 from dispatchgym.envs.registry import door, lookup
 from dispatchgym.gnn.network import GraphScorer, Step
 from dispatchgym.instances.base import DispatchGymError
+from dispatchgym.train.kept import Entry, Kept
 from dispatchgym.train.settings import check_integers, check_name, check_numbers
 from dispatchgym.train.trainer import NetworkConfig, NetworkTrainer, find_rule
 from dispatchgym.train.validation import better
@@ -59,6 +61,8 @@ class Config(NetworkConfig):
     entropy: float = 0.0
     relative: bool = False  # costs, and the validation, as shares of the rule's objective on the instance
     refresh: int = 0  # iterations after which the network replaces the base, if it is better; 0: never
+    keep: int = 0  # iterations whose states are kept, and
+    replays: int = 0  # further optimiser steps an iteration, each over what one kept iteration found
 
     def __post_init__(self) -> None:
         """Raises DispatchGymError for the first setting that cannot be."""
@@ -66,7 +70,9 @@ class Config(NetworkConfig):
         check_name(self, "base")
         check_integers(self, "states tries minibatches epochs", 1)
         check_integers(self, "rule_until pull_until", 1)
-        check_integers(self, "refresh", 0)
+        check_integers(self, "refresh keep replays", 0)
+        if self.replays and not self.keep:
+            raise DispatchGymError(f"replays is {self.replays}, but keep is 0; keep iterations to learn from again")
         check_numbers(self, "rule_share pull", high=1.0)
         check_numbers(self, "entropy")
 
@@ -83,6 +89,7 @@ class Trainer(NetworkTrainer):
             raise DispatchGymError(f"base {config.base!r} is no deterministic rule of {config.env}; name one that is")
         self.champion: GraphScorer | None = None  # the network in the place of the rule
         self.least = 1.0  # what the base's objective is of the rule's, on the validation instances
+        self.kept = Kept(folder / "kept", config.keep)
         super().__init__(config, folder, resume)
 
     def trials(self, env: Environment) -> Trials:
@@ -96,6 +103,7 @@ class Trainer(NetworkTrainer):
         return weights | {"least": torch.tensor(self.least, dtype=torch.float64)}
 
     def restore(self, extra: dict[str, Tensor]) -> None:
+        self.kept.restore(self.step)
         if "least" in extra:
             self.least = float(extra["least"])
             self.champion = copy.deepcopy(self.averaged)
@@ -181,25 +189,38 @@ class Trainer(NetworkTrainer):
     def _learn(
         self, env: Environment, problems: Any, step: Step, chosen: Tensor, cost: Tensor, tried: Tensor
     ) -> tuple[float, float]:
-        """(mean loss, mean regret of the rule's action in units of the mean spread)."""
+        """(mean loss, mean regret of the base's action in units of the mean spread)."""
         c = self.config
         least = cost.masked_fill(~tried, float("inf")).amin(-1, keepdim=True)
         regret = (cost - least).masked_fill(~tried, 0.0)
-        scale = (regret.sum() / tried.sum()).clamp(min=1e-9)
-        regret = (regret / scale).float()
-        pull = max(c.pull, 1 - self.step / c.pull_until)
-        static = {name: to_torch(x) for name, x in stepper(env).static(problems).items()}
+        found = {name: to_torch(x) for name, x in stepper(env).static(problems).items()}
+        found = {f"static.{name}": x for name, x in found.items()} | {f"step.{k}": v for k, v in step._asdict().items()}
+        found |= {"chosen": chosen, "tried": tried, "regret": regret.float()}
+        found |= {"sum": regret.sum(), "count": tried.sum().double()}
+        self.kept.add(self.step, found)
+        # One unit for all that is kept: iterations differ widely in how much is at stake.
+        scale = max(self.kept.mean("sum", "count") if c.keep else float(found["sum"] / found["count"]), 1e-9)
         losses = []
         shuffled = [torch.randperm(len(cost), generator=self.random).chunk(c.minibatches) for _ in range(c.epochs)]
         for part in itertools.chain(*shuffled):
-            encoded = self.network.encode({name: x[part] for name, x in static.items()})
-            logits, _ = self.network(encoded, Step(*(x[part] for x in step)))
-            logits = logits.gather(-1, chosen[part]).masked_fill(~tried[part], -1e9)
-            logp = torch.log_softmax(logits, -1)
-            expected = (logp.exp() * regret[part]).sum(-1).mean()
-            entropy = -(logp.exp() * logp).masked_fill(~tried[part], 0.0).sum(-1).mean()
-            losses.append(self.descend(expected - c.entropy * entropy - pull * logp[..., 0].mean()))
-        return sum(losses) / len(losses), float(regret[..., 0].mean())
+            losses.append(self.descend(self._loss({k: v[part] if v.dim() else v for k, v in found.items()}, scale)))
+        for _ in range(c.replays):
+            number = int(torch.randint(len(self.kept.entries), (), generator=self.random))
+            self.descend(self._loss(self.kept.entries[number], scale))
+        return sum(losses) / len(losses), float(regret[..., 0].mean() / scale)
+
+    def _loss(self, found: Entry, scale: float) -> Tensor:
+        """Expected regret, in units of ``scale``, with the pull towards the base's action."""
+        encoded = self.network.encode(
+            {k.removeprefix("static."): v for k, v in found.items() if k.startswith("static.")}
+        )
+        logits, _ = self.network(encoded, Step(**{name: found[f"step.{name}"] for name in Step._fields}))
+        logits = logits.gather(-1, found["chosen"]).masked_fill(~found["tried"], -1e9)
+        logp = torch.log_softmax(logits, -1)
+        expected = (logp.exp() * found["regret"] / scale).sum(-1).mean()
+        entropy = -(logp.exp() * logp).masked_fill(~found["tried"], 0.0).sum(-1).mean()
+        pull = max(self.config.pull, 1 - self.step / self.config.pull_until)
+        return expected - self.config.entropy * entropy - pull * logp[..., 0].mean()
 
     def evaluate(self) -> dict[str, float]:
         """Mean objective of greedy play over that of the rule, on fixed instances that training never draws."""
