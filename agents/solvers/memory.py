@@ -8,6 +8,7 @@ from __future__ import annotations
 from dispatchgym.agents.solvers.base import Solver
 from dispatchgym.agents.solvers.memory_beam import beam_search
 from dispatchgym.agents.solvers.memory_exact import brute_force, cp_sat
+from dispatchgym.agents.solvers.memory_learned import policy_search
 from dispatchgym.agents.solvers.memory_msa import msa, msa_repack, msa_size, msa_strict
 from dispatchgym.agents.solvers.memory_search import local_search
 
@@ -30,6 +31,13 @@ _SOLVERS = (
     ),
     Solver(
         "pilot_beam", "beam search, each partial game worth what a greedy rule makes of it", beam_search, timed=True
+    ),
+    Solver(
+        "policy_search",
+        "the pretrained policy's episodes, then a pilot beam, then local search from the best of them",
+        policy_search,
+        extra="train",
+        timed=True,
     ),
     Solver("brute_force", "every list of actions of a tiny instance", brute_force, exact=True),
 )
