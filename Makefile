@@ -46,8 +46,9 @@ bench: .venv/installed  ## speed beside the peers
 nightly: .venv/installed  ## the slow tests
 	$(BIN)/pytest -m slow
 
-picture: .venv/installed  ## the schedule in the README
+picture: .venv/installed  ## the pictures in the README
 	$(BIN)/dispatchgym replay docs/ta01.trace.json --svg docs/ta01.svg
+	$(BIN)/dispatchgym replay docs/tcn8.trace.json --svg docs/tcn8.svg
 
 clean:  ## remove what make has built
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache

@@ -3,9 +3,9 @@
 python benchmarks/memory_results.py                  rules, XLA's MSA and the pretrained policy: minutes
 python benchmarks/memory_results.py --search 60      and 60 s of search for each of the 76 cases, two at a time
 
-Writes benchmarks/results/memory/programs.json and goes on where an earlier run stopped: MSA and searches that are there are
-not run again, but what the pretrained policy has a part in is when its weights change. MSA counts by its own plans, where
-the validator finds them within the supplies of the channels, and as the game replays them.
+Writes benchmarks/results/memory/programs.json and goes on where an earlier run stopped: what is there is not run again, but
+what the pretrained policy has a part in is when its weights change. MSA counts by its own plans, where the validator finds
+them within the supplies of the channels, and as the game replays them.
 """
 
 from __future__ import annotations
@@ -161,14 +161,18 @@ def main() -> None:
             row["methods"] |= by_msa(entry)
             print(entry.name, row["methods"]["msa"], flush=True)
             keep()
-    for run in (by_rules, by_policy):
+    for run, last in ((by_rules, "random_best_of_64"), (by_policy, f"pretrained_best_of_{SAMPLES}")):
+        if all(last in row["methods"] for row in programs.values()):
+            continue
         for name, method, result in run(entries):
             programs[name]["methods"][method] = result
             print(name, method, result.get("latency"), flush=True)
         keep()
     if arguments.search:
         label = f"search_{arguments.search:g}"
-        left = [entry.name for entry in sorted(entries, key=lambda entry: entry.group == "train")]  # held-out ones first
+        left = [
+            entry.name for entry in sorted(entries, key=lambda entry: entry.group == "train")
+        ]  # held-out ones first
         left = [name for name in left if label not in programs[name]["methods"]]
         # One core each: XLA and torch would otherwise start a thread for every core in every process.
         os.environ |= {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}

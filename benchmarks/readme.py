@@ -51,6 +51,7 @@ def main() -> None:
         ("soc", soc_tables.table()),
         ("soc-speed", soc_tables.speed()),
         ("memory", memory_tables.table()),
+        ("memory-speed", memory_tables.speed()),
     )
     for name, lines in blocks:
         block = f"<!-- {name}:begin -->\n" + "\n".join(lines) + f"\n<!-- {name}:end -->"
