@@ -29,13 +29,18 @@ class Kept:
                 path.unlink()
 
     def add(self, step: int, entry: Entry) -> None:
-        """Keep an iteration's tensors; the oldest ones go once there are more than ``most``."""
+        """Keep an iteration's tensors; in memory the oldest ones go once there are more than ``most``."""
         if self.most == 0:
             return
         self.folder.mkdir(exist_ok=True)
         write_tensors(self._path(step), entry)
-        self._path(step - self.most).unlink(missing_ok=True)
         self.entries.append(entry)
+
+    def saved(self, step: int) -> None:
+        """Remove the files that no run needs that resumes from ``step`` or later."""
+        for path in self.folder.glob("*.safetensors"):
+            if int(path.stem) < step - self.most:
+                path.unlink()
 
     def mean(self, name: str, weight: str) -> float:
         """Sum of the scalars ``name`` of all entries over the sum of the scalars ``weight``."""

@@ -96,6 +96,10 @@ class Trainer(NetworkTrainer):
         """The jitted functions for one environment."""
         return _trials(env, self.config.base)
 
+    def save(self) -> None:
+        super().save()
+        self.kept.saved(self.step)
+
     def extra(self) -> dict[str, Tensor]:
         if self.champion is None:
             return {}

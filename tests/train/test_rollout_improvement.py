@@ -122,6 +122,31 @@ def test_the_network_takes_the_place_of_the_base_where_it_is_better(tmp_path):
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
+def test_what_is_kept_is_learned_from_again_and_survives_an_interruption(tmp_path):
+    config = replace(TINY, keep=6, replays=3, minibatches=1, iterations=24)
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(done: int, _: dict) -> None:
+        if done >= 14:  # the last save is that of step 10: what steps 11 to 14 kept is forgotten
+            raise Interrupted
+
+    Trainer(config, tmp_path / "whole").train()
+    with pytest.raises(Interrupted):
+        Trainer(config, tmp_path / "run").train(stop)
+    Trainer(config, tmp_path / "run", resume=True).train()
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    files = sorted(path.stem for path in (tmp_path / "run" / "kept").iterdir())
+    assert files == [f"{step:09d}" for step in range(18, 24)]
+    assert metrics(tmp_path / "whole") != metrics_of_a_run_without_replays(config, tmp_path / "plain")
+
+
+def metrics_of_a_run_without_replays(config: Config, folder: Path) -> list[dict]:
+    Trainer(replace(config, replays=0), folder).train()
+    return metrics(folder)
+
+
 def test_it_learns(whole):
     lines = metrics(whole)
     assert [line["step"] for line in lines] == list(range(1, 41))
@@ -155,6 +180,7 @@ def test_an_interrupted_run_goes_on_exactly(whole, tmp_path):
         ({"rule_share": 1.5}, DispatchGymError, "rule_share"),
         ({"entropy": -1.0}, DispatchGymError, "entropy"),
         ({"refresh": -1}, DispatchGymError, "refresh"),
+        ({"replays": 2}, DispatchGymError, "keep is 0"),
     ],
 )
 def test_nonsense_is_refused_before_anything_is_written(tmp_path, change, error, message):
