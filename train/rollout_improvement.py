@@ -158,7 +158,7 @@ class Trainer(NetworkTrainer):
     def _greedy(self, env: Environment, problems: Any, step: Step) -> Tensor:
         """i64[B, S]: the base network's action."""
         assert self.champion is not None
-        logits, _ = self.champion(encode(self.champion, env, problems), step)
+        logits: Tensor = self.champion(encode(self.champion, env, problems), step)[0]
         return logits.argmax(-1)
 
     def _episodes(
@@ -235,7 +235,7 @@ class Trials:
     """What runs on the device: the rule's episodes, states along given episodes, and the cost of candidates."""
 
     def __init__(self, env: Environment, policy: Policy) -> None:
-        def rule(problems: Any) -> tuple[Any, Any, Any]:
+        def rule(problems: Any) -> tuple[Any, Any]:
             played = rollout(env, policy, problems, KEY)
             return played.actions.T, played.objective
 
