@@ -177,7 +177,7 @@ def main() -> None:
         # One core each: XLA and torch would otherwise start a thread for every core in every process.
         os.environ |= {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(arguments.workers, mp_context=context, max_tasks_per_child=8) as pool:
+        with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
             tasks = {pool.submit(by_search, name, arguments.search): name for name in left}
             for task in as_completed(tasks):
                 programs[tasks[task]]["methods"][label] = task.result()
