@@ -17,7 +17,8 @@ from dispatchgym.agents.lanes import encode, play, to_torch
 from dispatchgym.agents.rules.job_shop import RULES
 from dispatchgym.gnn.network import Step
 from dispatchgym.instances.base import DispatchGymError, UnknownNameError
-from dispatchgym.train.rollout_improvement import KEY, Config, Trainer, continued
+from dispatchgym.train.rollout_improvement import Config, Trainer
+from dispatchgym.train.rollouts import KEY, continued
 
 TINY = Config(
     generators=("taillard-4x3",),
