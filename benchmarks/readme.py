@@ -3,7 +3,8 @@
 benchmarks/job_shop_results.sh                                                        makes job_shop/*.json
 python benchmarks/throughput.py --peers --json benchmarks/results/throughput.json     makes throughput.json
 benchmarks/soc_results.sh                                                             makes soc/*.json
-python benchmarks/memory_results.py                                                   makes memory/programs.json
+python benchmarks/memory_results.py --search 60                                       makes memory/programs.json
+python benchmarks/throughput.py --env memory --json benchmarks/results/throughput_memory.json    makes that
 python benchmarks/readme.py                                                           writes the tables
 """
 

@@ -32,8 +32,8 @@ def policy_search(
 ) -> Solution:
     """:func:`local_search` from the policy's greedy episode, the best of 63 sampled ones, a :func:`beam_search` and ``hint``.
 
-    The beam gets two fifths of the time that the policy leaves, local search the rest; compilation counts, but for the
-    beam's, which comes on top. Where a policy's round takes a quarter of the limit, no second one is played.
+    The beam gets two fifths of the time that the policy leaves, and its compilation; local search has the rest of the limit.
+    Where a policy's round takes a quarter of the limit, no second one is played.
     """
     began = time.perf_counter()
     starts = [] if hint is None else [list(hint)]
